@@ -1,0 +1,196 @@
+// Package subject builds and parses the NATS subject names and KV keys of the
+// pipeline. It is pure string work: no NATS client is imported.
+//
+// A name that is not a legal subject token (a node called "web.example.com", a
+// rule id with a space) is escaped: every byte outside [A-Za-z0-9_-] becomes
+// "=XX" with two upper-case hexadecimal digits. The form is legal in subjects
+// and in KV keys (the server allows [-/_=.a-zA-Z0-9] there) and is reversible.
+package subject
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// Subject prefixes; a stream holds everything under one of them.
+const (
+	PrefixEvents   = "gyre.events"
+	PrefixEnriched = "gyre.enriched"
+	PrefixSignals  = "gyre.signals"
+	PrefixAlerts   = "gyre.alerts"
+	PrefixDead     = "gyre.dead"
+	PrefixActions  = "gyre.actions"
+)
+
+// ErrInvalid is returned when a subject does not have the expected shape.
+var ErrInvalid = errors.New("invalid subject")
+
+const upperHex = "0123456789ABCDEF"
+
+// Token escapes s so that it is one legal subject token. The empty string becomes "=".
+func Token(s string) string {
+	if s == "" {
+		return "="
+	}
+	clean := true
+	for i := 0; i < len(s); i++ {
+		if !plain(s[i]) {
+			clean = false
+			break
+		}
+	}
+	if clean {
+		return s
+	}
+	var b strings.Builder
+	b.Grow(len(s) + 8)
+	for i := 0; i < len(s); i++ {
+		c := s[i]
+		if plain(c) {
+			b.WriteByte(c)
+			continue
+		}
+		b.WriteByte('=')
+		b.WriteByte(upperHex[c>>4])
+		b.WriteByte(upperHex[c&15])
+	}
+	return b.String()
+}
+
+func plain(c byte) bool {
+	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '_' || c == '-'
+}
+
+// Untoken reverses [Token].
+func Untoken(t string) (string, error) {
+	if t == "=" {
+		return "", nil
+	}
+	if !strings.Contains(t, "=") {
+		return t, nil
+	}
+	out := make([]byte, 0, len(t))
+	for i := 0; i < len(t); i++ {
+		if t[i] != '=' {
+			out = append(out, t[i])
+			continue
+		}
+		if i+3 > len(t) {
+			return "", fmt.Errorf("%w: token %q ends inside an escape", ErrInvalid, t)
+		}
+		v, err := strconv.ParseUint(t[i+1:i+3], 16, 8)
+		if err != nil {
+			return "", fmt.Errorf("%w: token %q has a bad escape", ErrInvalid, t)
+		}
+		out = append(out, byte(v))
+		i += 2
+	}
+	return string(out), nil
+}
+
+// Event is the subject of raw batches: gyre.events.<source>.<node>.
+func Event(source, node string) string { return join(PrefixEvents, source, node) }
+
+// Enriched is the subject of enriched batches: gyre.enriched.<source>.<node>.
+func Enriched(source, node string) string { return join(PrefixEnriched, source, node) }
+
+// Signal is the subject of matches of correlation rules: gyre.signals.<partition>.<rule>.
+func Signal(partition int, rule string) string {
+	return join(PrefixSignals, strconv.Itoa(partition), rule)
+}
+
+// Alert is the subject of alerts: gyre.alerts.<priority>.<rule>.<node>.
+func Alert(priority, rule, node string) string { return join(PrefixAlerts, priority, rule, node) }
+
+// Dead is the subject of what a stage could not process: gyre.dead.<stage>.
+func Dead(stage string) string { return join(PrefixDead, stage) }
+
+// Action is the subject of response requests to one node: gyre.actions.<node>.
+func Action(node string) string { return join(PrefixActions, node) }
+
+// All matches every subject under a prefix: <prefix>.>.
+func All(prefix string) string { return prefix + ".>" }
+
+// EventFilter matches the batches of one prefix ([PrefixEvents] or
+// [PrefixEnriched]); an empty source or node matches any.
+func EventFilter(prefix, source, node string) string {
+	return prefix + "." + anyToken(source) + "." + anyToken(node)
+}
+
+// AlertFilter matches alerts; an empty priority, rule or node matches any.
+func AlertFilter(priority, rule, node string) string {
+	return PrefixAlerts + "." + anyToken(priority) + "." + anyToken(rule) + "." + anyToken(node)
+}
+
+// FactHost is the key in the facts bucket of a node's own facts: <node>.host.
+func FactHost(node string) string { return Token(node) + ".host" }
+
+// FactContainer is the key in the facts bucket of one container: <node>.container.<id>.
+func FactContainer(node, id string) string { return Token(node) + ".container." + Token(id) }
+
+// ParseEvent splits a subject made by [Event] or [Enriched] into source and node.
+func ParseEvent(s string) (source, node string, err error) {
+	rest, ok := strings.CutPrefix(s, PrefixEvents+".")
+	if !ok {
+		if rest, ok = strings.CutPrefix(s, PrefixEnriched+"."); !ok {
+			return "", "", fmt.Errorf("%w: %q is not under %s or %s", ErrInvalid, s, PrefixEvents, PrefixEnriched)
+		}
+	}
+	parts, err := split(s, rest, 2)
+	if err != nil {
+		return "", "", err
+	}
+	return parts[0], parts[1], nil
+}
+
+// ParseAlert splits a subject made by [Alert].
+func ParseAlert(s string) (priority, rule, node string, err error) {
+	rest, ok := strings.CutPrefix(s, PrefixAlerts+".")
+	if !ok {
+		return "", "", "", fmt.Errorf("%w: %q is not under %s", ErrInvalid, s, PrefixAlerts)
+	}
+	parts, err := split(s, rest, 3)
+	if err != nil {
+		return "", "", "", err
+	}
+	return parts[0], parts[1], parts[2], nil
+}
+
+func split(whole, rest string, n int) ([]string, error) {
+	parts := strings.Split(rest, ".")
+	if len(parts) != n {
+		return nil, fmt.Errorf("%w: %q has %d tokens after its prefix, want %d", ErrInvalid, whole, len(parts), n)
+	}
+	for i, p := range parts {
+		u, err := Untoken(p)
+		if err != nil {
+			return nil, err
+		}
+		parts[i] = u
+	}
+	return parts, nil
+}
+
+func anyToken(s string) string {
+	if s == "" {
+		return "*"
+	}
+	return Token(s)
+}
+
+func join(prefix string, tokens ...string) string {
+	n := len(prefix)
+	for _, t := range tokens {
+		n += 1 + len(t)
+	}
+	var b strings.Builder
+	b.Grow(n)
+	b.WriteString(prefix)
+	for _, t := range tokens {
+		b.WriteByte('.')
+		b.WriteString(Token(t))
+	}
+	return b.String()
+}
