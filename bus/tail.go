@@ -1,0 +1,88 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// TailConfig says what to read of a stream.
+type TailConfig struct {
+	Stream string
+	// Filter narrows the stream's subjects; "" means all.
+	Filter string
+	// Since starts at the first message stored at or after this time, Seq at this number of the
+	// stream. With neither, reading starts with the next message that is stored.
+	Since time.Time
+	Seq   uint64
+	// ToEnd stops at what is the last message when reading starts, instead of waiting for more.
+	ToEnd bool
+}
+
+// Stored is a message of a stream.
+type Stored struct {
+	Subject string
+	Data    []byte
+	Seq     uint64
+	Time    time.Time
+	ID      string
+}
+
+// Tail reads a stream in order through an ephemeral consumer of its own: no durable
+// is disturbed. It calls fn for each message until ctx ends, fn returns an error,
+// or the end is reached. A payload that does not decompress ends it with [ErrPayload].
+func (b *Bus) Tail(ctx context.Context, cfg TailConfig, fn func(Stored) error) error {
+	oc := jetstream.OrderedConsumerConfig{DeliverPolicy: jetstream.DeliverNewPolicy}
+	if cfg.Filter != "" {
+		oc.FilterSubjects = []string{cfg.Filter}
+	}
+	switch {
+	case cfg.Seq > 0:
+		oc.DeliverPolicy, oc.OptStartSeq = jetstream.DeliverByStartSequencePolicy, cfg.Seq
+	case !cfg.Since.IsZero():
+		oc.DeliverPolicy, oc.OptStartTime = jetstream.DeliverByStartTimePolicy, &cfg.Since
+	case cfg.ToEnd:
+		oc.DeliverPolicy = jetstream.DeliverAllPolicy
+	}
+	cons, err := b.js.OrderedConsumer(ctx, cfg.Stream, oc)
+	if err != nil {
+		return fmt.Errorf("read stream %s: %w", cfg.Stream, err)
+	}
+	if cfg.ToEnd && cons.CachedInfo().NumPending == 0 {
+		return nil
+	}
+	it, err := cons.Messages(jetstream.PullMaxMessages(256))
+	if err != nil {
+		return fmt.Errorf("read stream %s: %w", cfg.Stream, err)
+	}
+	defer it.Stop()
+	defer context.AfterFunc(ctx, it.Stop)()
+	var c coder
+	for {
+		m, err := it.Next()
+		if err != nil {
+			if ctx.Err() != nil || errors.Is(err, jetstream.ErrMsgIteratorClosed) {
+				return nil
+			}
+			return fmt.Errorf("read stream %s: %w", cfg.Stream, err)
+		}
+		s := Stored{Subject: m.Subject(), ID: m.Headers().Get(jetstream.MsgIDHeader)}
+		if s.Data, err = c.decode(Codec(m.Headers().Get(HeaderCodec)), m.Data()); err != nil {
+			return fmt.Errorf("read stream %s: %w", cfg.Stream, err)
+		}
+		meta, err := m.Metadata()
+		if err != nil {
+			return fmt.Errorf("read stream %s: %w", cfg.Stream, err)
+		}
+		s.Seq, s.Time = meta.Sequence.Stream, meta.Timestamp
+		if err := fn(s); err != nil {
+			return err
+		}
+		if cfg.ToEnd && meta.NumPending == 0 {
+			return nil
+		}
+	}
+}
