@@ -1,0 +1,142 @@
+package clickhouse
+
+import (
+	"context"
+	"crypto/sha256"
+	"embed"
+	"encoding/hex"
+	"fmt"
+	"io/fs"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/gyre-sec/gyre/daemon"
+)
+
+//go:embed migrations/*.sql
+var migrationFiles embed.FS
+
+type migration struct {
+	number         uint32
+	name, sum, sql string
+}
+
+func migrations() ([]migration, error) {
+	names, err := fs.Glob(migrationFiles, "migrations/*.sql")
+	if err != nil {
+		return nil, err
+	}
+	out := make([]migration, 0, len(names))
+	for i, n := range names {
+		text, err := migrationFiles.ReadFile(n)
+		if err != nil {
+			return nil, err
+		}
+		base := strings.TrimSuffix(strings.TrimPrefix(n, "migrations/"), ".sql")
+		number, err := strconv.ParseUint(base[:4], 10, 32)
+		if err != nil || int(number) != i+1 {
+			return nil, fmt.Errorf("migration %s is not number %04d", base, i+1)
+		}
+		sum := sha256.Sum256(text)
+		out = append(out, migration{uint32(number), base, hex.EncodeToString(sum[:]), string(text)})
+	}
+	return out, nil
+}
+
+// Migrate brings the schema up to what this program needs. It may run in several
+// programs at once: every statement can be repeated, and the record of what was
+// applied is the same whoever writes it. A migration that was changed after it was
+// applied, or a schema newer than this program, is refused with [ErrSchema].
+func (s *Store) Migrate(ctx context.Context) error {
+	all, err := migrations()
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrSchema, err)
+	}
+	if err := s.conn.Exec(ctx, `CREATE TABLE IF NOT EXISTS schema_migrations
+		(number UInt32, name String, checksum String, applied_at DateTime64(3, 'UTC') DEFAULT now64(3)) ENGINE = ReplacingMergeTree ORDER BY number`); err != nil {
+		return fmt.Errorf("%w: make the table of migrations: %w", ErrSchema, err)
+	}
+	applied, err := s.applied(ctx)
+	if err != nil {
+		return err
+	}
+	for n := range applied {
+		if int(n) > len(all) {
+			return daemon.Hint(fmt.Errorf("%w: the database is at migration %d, this program knows %d", ErrSchema, n, len(all)), "upgrade this program")
+		}
+	}
+	for _, m := range all {
+		sum, done := applied[m.number]
+		if done && sum != m.sum {
+			return daemon.Hint(fmt.Errorf("%w: migration %s was applied in another form", ErrSchema, m.name), "use the release that made this database, or another database")
+		}
+		if done {
+			continue
+		}
+		if err := s.apply(ctx, m); err != nil {
+			return err
+		}
+	}
+	return s.retain(ctx)
+}
+
+func (s *Store) applied(ctx context.Context) (map[uint32]string, error) {
+	rows, err := s.conn.Query(ctx, "SELECT number, checksum FROM schema_migrations FINAL")
+	if err != nil {
+		return nil, fmt.Errorf("%w: read the table of migrations: %w", ErrSchema, err)
+	}
+	defer func() { _ = rows.Close() }()
+	out := map[uint32]string{}
+	for rows.Next() {
+		var n uint32
+		var sum string
+		if err := rows.Scan(&n, &sum); err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrSchema, err)
+		}
+		out[n] = sum
+	}
+	return out, rows.Err()
+}
+
+func (s *Store) apply(ctx context.Context, m migration) error {
+	for _, stmt := range strings.Split(m.sql, ";\n") {
+		if stmt = strings.TrimSpace(stmt); stmt == "" {
+			continue
+		}
+		for _, create := range []string{"CREATE TABLE ", "CREATE VIEW ", "CREATE MATERIALIZED VIEW "} {
+			if strings.HasPrefix(stmt, create) {
+				stmt = create + "IF NOT EXISTS " + stmt[len(create):]
+			}
+		}
+		if err := s.conn.Exec(ctx, strings.TrimSuffix(stmt, ";")); err != nil {
+			return fmt.Errorf("%w: apply migration %s: %w", ErrSchema, m.name, err)
+		}
+	}
+	if err := s.conn.Exec(ctx, "INSERT INTO schema_migrations (number, name, checksum) VALUES ($1, $2, $3)", m.number, m.name, m.sum); err != nil {
+		return fmt.Errorf("%w: record migration %s: %w", ErrSchema, m.name, err)
+	}
+	return nil
+}
+
+// retain sets how long the tables keep rows.
+func (s *Store) retain(ctx context.Context) error {
+	for table, column := range map[string]string{"alerts_raw": "time", "alerts_minute": "minute"} {
+		var now string
+		if err := s.conn.QueryRow(ctx, "SELECT engine_full FROM system.tables WHERE database = currentDatabase() AND name = $1", table).Scan(&now); err != nil {
+			return fmt.Errorf("%w: look up table %s: %w", ErrSchema, table, err)
+		}
+		want := fmt.Sprintf("TTL toDateTime(%s) + toIntervalSecond(%d)", column, int64(s.cfg.Retention/time.Second))
+		stmt := "ALTER TABLE " + table + " MODIFY " + want
+		switch {
+		case s.cfg.Retention == 0 && !strings.Contains(now, " TTL "), s.cfg.Retention != 0 && strings.Contains(now, want):
+			continue
+		case s.cfg.Retention == 0:
+			stmt = "ALTER TABLE " + table + " REMOVE TTL"
+		}
+		if err := s.conn.Exec(ctx, stmt); err != nil {
+			return fmt.Errorf("%w: set retention of %s: %w", ErrSchema, table, err)
+		}
+	}
+	return nil
+}
