@@ -1,0 +1,340 @@
+// Package collector is the stage that runs on every node, with privileges: it reads
+// raw records from a [Source], keeps the process table, makes batches that explain
+// themselves and publishes them.
+//
+// The loop that reads never waits for NATS: batches go through a bounded spool. What
+// is lost is counted: in the kernel per kind, in the spool per batch; both are in the
+// metrics and in the Lost table of the next batch. Delivery to the stream is at least
+// once under an id that makes repetitions harmless. Batches are stored in their order
+// as long as nothing fails; after a failure up to InFlight of them may be stored in
+// another one, which their sequence numbers tell.
+//
+// It holds no policy: no rules, no Kubernetes, no storage.
+package collector
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/gyre-sec/gyre/bpf"
+	"github.com/gyre-sec/gyre/bus"
+	"github.com/gyre-sec/gyre/collector/decode"
+	"github.com/gyre-sec/gyre/collector/procfs"
+	"github.com/gyre-sec/gyre/collector/proctable"
+	"github.com/gyre-sec/gyre/collector/spool"
+	"github.com/gyre-sec/gyre/schemas/eventv1"
+	"github.com/gyre-sec/gyre/schemas/subject"
+)
+
+// SourceName is the source of all events of this collector, a part of their subject.
+const SourceName = "syscall"
+
+// Collector is the stage of one node. Make it with [New].
+type Collector struct {
+	cfg     Config
+	node    string
+	src     Source
+	bus     *bus.Bus
+	log     *slog.Logger
+	metrics *metrics
+	host    procfs.Host
+	spool   *spool.Memory
+	pub     *bus.Publisher
+	ready   atomic.Bool
+	dropped atomic.Uint64 // events in batches that were dropped, not reported yet
+
+	// Of the reading goroutine.
+	dec      *decode.Decoder
+	table    *proctable.Table
+	batch    *batcher
+	counters bpf.Counters
+	polled   time.Time
+	records  uint64
+	live     bool
+	lookup   chan proctable.Key
+	found    chan proctable.Facts
+}
+
+// New returns a collector that reads from src. Run closes src.
+func New(cfg Config, src Source, b *bus.Bus, log *slog.Logger, reg prometheus.Registerer) (*Collector, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	node, err := cfg.node()
+	if err != nil {
+		return nil, err
+	}
+	limits := proctable.DefaultConfig()
+	limits.MaxProcesses = cfg.MaxProcs
+	c := &Collector{
+		cfg: cfg, node: node, src: src, bus: b, log: log, metrics: newMetrics(reg),
+		spool: spool.NewMemory(int(cfg.Spool)), dec: decode.New(), table: proctable.New(limits),
+		pub:    b.NewPublisher(bus.PublisherConfig{Stage: "collector", MaxMessages: cfg.InFlight}),
+		live:   src.Mode() != "recorded",
+		lookup: make(chan proctable.Key, 1024), found: make(chan proctable.Facts, 1024),
+	}
+	return c, nil
+}
+
+// Node is the name of the node.
+func (c *Collector) Node() string { return c.node }
+
+// Ready reports whether events are being read.
+func (c *Collector) Ready() error {
+	if !c.ready.Load() {
+		return errors.New("capture has not started")
+	}
+	return nil
+}
+
+// Run reads, batches and publishes until ctx ends, or the source does. It sends what is left for at most the
+// configured time and returns nil after a clean stop.
+func (c *Collector) Run(ctx context.Context) error {
+	if err := c.start(); err != nil {
+		return errors.Join(err, c.src.Close())
+	}
+	// Publishing outlives ctx so that what was read before the stop is sent; stop ends it.
+	out, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	helpers, end := context.WithCancel(ctx)
+	done := make(chan error, 1)
+	go func() { done <- c.publish(out) }()
+	parts := c.helpers(helpers)
+
+	err := c.seed()
+	if err == nil {
+		c.ready.Store(true)
+		c.log.Info("capturing", "host", c.node, "mode", c.src.Mode(), "count", c.table.Len())
+		err = c.src.Read(ctx, c.record, c.idle)
+		c.ready.Store(false)
+	}
+	c.poll(c.now())
+	c.batch.flush()
+	end()
+	parts.Wait()
+	c.spool.Close()
+	timer := time.AfterFunc(c.cfg.StopTimeout, stop)
+	perr := <-done
+	timer.Stop()
+	if d := c.spool.Discard(); d.Batches > 0 {
+		c.drop(d)
+		c.log.Warn("stopped before everything was sent", "count", d.Events)
+	}
+	if errors.Is(perr, context.Canceled) {
+		perr = nil
+	}
+	return errors.Join(err, perr, c.src.Close())
+}
+
+// start fixes the identity of this run.
+func (c *Collector) start() error {
+	h := eventv1.Header{Node: c.node, Source: SourceName, BootTime: procfs.BootTime()}
+	var err error
+	if c.live {
+		h.BootID, err = c.host.BootID()
+	} else {
+		// Playing a recording twice gives new events, not repetitions: each run is a boot of its own.
+		h.BootID = uuid.NewString()
+	}
+	if err != nil {
+		return err
+	}
+	c.batch = newBatcher(c.cfg, h, uint64(procfs.SinceBoot()), c.emit)
+	c.polled = time.Now()
+	return nil
+}
+
+// seed fills the process table with what runs already.
+func (c *Collector) seed() error {
+	err := c.src.Seed(func(raw, cmdline []byte) error {
+		r, err := c.dec.Decode(raw)
+		if err != nil || !r.HasImage {
+			c.metrics.errors.WithLabelValues("seed").Inc()
+			return nil
+		}
+		f := r.Image.Facts()
+		if len(f.Args) == 0 {
+			f.Args = procfs.SplitArgs(cmdline)
+		}
+		c.table.Add(f)
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("seed process table: %w", err)
+	}
+	c.table.Link()
+	return nil
+}
+
+// record takes one raw record.
+func (c *Collector) record(raw []byte) {
+	r, err := c.dec.Decode(raw)
+	if err != nil {
+		c.metrics.lose(reasonMalformed, 0, 1)
+		c.batch.lose(0, 1)
+		return
+	}
+	if c.records++; c.records%1024 == 0 {
+		c.idle() // the source may never be idle
+	}
+	if c.records == 1 && !c.live {
+		c.rebase(r)
+	}
+	img, child := c.apply(r)
+	c.metrics.events[r.Kind].Inc()
+	c.batch.add(r, img, child)
+	if r.Kind == eventv1.ProcExit {
+		c.table.Exit(r.Task.Key, r.Time)
+		c.batch.exited(img)
+	}
+}
+
+// rebase makes the first event of a recording happen now, by moving the boot: all other times are relative to that.
+func (c *Collector) rebase(r *decode.Record) {
+	c.batch.header.BootTime = time.Now().UnixNano() - r.Time
+	c.batch.reset()
+}
+
+// now is the time since boot in the clock of the records.
+func (c *Collector) now() int64 {
+	if c.live {
+		return procfs.SinceBoot()
+	}
+	return time.Now().UnixNano() - c.batch.header.BootTime
+}
+
+// apply brings the process table up to a record and returns the images that the event is about.
+func (c *Collector) apply(r *decode.Record) (img, child *proctable.Image) {
+	if r.HasImage && r.Kind.IsExec() && r.Ret >= 0 {
+		return c.table.Exec(r.Task.Key, r.Image.Facts()).Image(), nil
+	}
+	p := c.table.Observe(&r.Task)
+	img = p.Image()
+	if r.Child.PID != 0 {
+		ch := &r.Child
+		child = c.table.Fork(p, ch.Key, func(f *proctable.Facts) {
+			f.Row.VPID, f.Row.PidNS, f.Row.ExecCount = ch.VPID, ch.PidNS, ch.ExecCount
+			if ch.KernelThread {
+				f.Row.Flags |= eventv1.ProcKernelThread
+			}
+		}).Image()
+	}
+	return img, child
+}
+
+// pollEvery is how often counters are read and ended processes forgotten.
+const pollEvery = time.Second
+
+// idle runs when there is no record for the moment.
+func (c *Collector) idle() {
+	now := c.now()
+	c.batch.due(now)
+	for more := true; more; {
+		select {
+		case f := <-c.found:
+			c.table.Complete(f)
+		default:
+			more = false
+		}
+	}
+	for _, k := range c.table.TakeMissing() {
+		select {
+		case c.lookup <- k:
+		default: // too many at once: those stay incomplete, and say so
+		}
+	}
+	if time.Since(c.polled) >= pollEvery {
+		c.poll(now)
+		c.batch.report(now)
+	}
+}
+
+// poll reads the kernel's counters and adjusts to the wall clock.
+func (c *Collector) poll(now int64) {
+	c.polled = time.Now()
+	c.table.Reap(now)
+	c.metrics.processes.Set(float64(c.table.Len()))
+	c.metrics.evicted.Set(float64(c.table.Evicted()))
+	c.metrics.spoolBytes.Set(float64(c.spool.Bytes()))
+	if t := procfs.BootTime(); c.live && max(t-c.batch.header.BootTime, c.batch.header.BootTime-t) > int64(time.Millisecond) {
+		c.batch.flush() // one batch, one base
+		c.batch.header.BootTime = t
+		c.batch.reset()
+	}
+	if n := c.dropped.Swap(0); n > 0 {
+		c.batch.lose(0, n)
+	}
+	k, err := c.src.Counters()
+	if err != nil {
+		c.metrics.errors.WithLabelValues("read counters").Inc()
+		return
+	}
+	for i := range k.Full {
+		full, busy := k.Full[i]-c.counters.Full[i], k.Busy[i]-c.counters.Busy[i]
+		if full > 0 {
+			c.metrics.lose(reasonRing, eventv1.Kind(i), full)
+		}
+		if busy > 0 {
+			c.metrics.lose(reasonScratch, eventv1.Kind(i), busy)
+		}
+		if full+busy > 0 {
+			c.batch.lose(eventv1.Kind(i), full+busy)
+		}
+	}
+	c.counters = k
+}
+
+// emit hands an encoded batch to the spool.
+func (c *Collector) emit(it spool.Item, data []byte) {
+	it.Data = append(c.spool.Buffer(), data...)
+	c.metrics.batches.Inc()
+	c.metrics.bytes.Add(float64(len(data)))
+	if d := c.spool.Put(it); d.Batches > 0 {
+		c.drop(d)
+	}
+}
+
+// drop counts batches that will not be sent.
+func (c *Collector) drop(d spool.Drop) {
+	c.metrics.lose(d.Reason, 0, d.Events)
+	c.dropped.Add(d.Events)
+}
+
+// publish sends what the spool holds until it is closed and empty, or ctx ends.
+func (c *Collector) publish(ctx context.Context) error {
+	to := subject.Event(SourceName, c.node)
+	for {
+		it, err := c.spool.Next(ctx)
+		if errors.Is(err, spool.ErrClosed) {
+			return c.pub.Flush(ctx)
+		}
+		if err != nil {
+			return err
+		}
+		err = c.pub.PublishAsync(ctx, bus.Message{Subject: to, ID: it.ID, Data: it.Data}, func(err error) { c.published(it, err) })
+		if err != nil {
+			c.published(it, err)
+		}
+	}
+}
+
+// published ends an item's way. The publisher tries again for ever: an error here is final.
+func (c *Collector) published(it spool.Item, err error) {
+	if err != nil {
+		reason := reasonRefused
+		if errors.Is(err, context.Canceled) {
+			reason = spool.ReasonStopped
+		}
+		c.drop(spool.Drop{Reason: reason, Batches: 1, Events: uint64(it.Events) + it.Lost})
+		c.metrics.errors.WithLabelValues("publish").Inc()
+		c.log.Error("batch was not stored", "count", it.Events, "seq", it.First, "err", err)
+	}
+	c.spool.Done(it)
+}

@@ -1,0 +1,123 @@
+package collector
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/gyre-sec/gyre/daemon"
+	"github.com/gyre-sec/gyre/schemas/eventv1"
+)
+
+// ErrConfig is wrapped by what [Config.Validate] returns.
+var ErrConfig = errors.New("invalid collector configuration")
+
+// Config says what to capture and how to send it.
+type Config struct {
+	Node        string        `yaml:"node" doc:"name of this node; empty means the host's name"`
+	Source      string        `yaml:"source" doc:"where events come from: live, or recorded:FILE"`
+	ReplaySpeed float64       `yaml:"replay_speed" doc:"pace of a recording: 1 as it was, 0 as fast as possible"`
+	Mode        string        `yaml:"mode" doc:"how to attach to the kernel: auto, trampoline or tracepoint"`
+	RingBuffer  daemon.Bytes  `yaml:"ring_buffer" doc:"memory for events between kernel and collector; a power of two"`
+	Kinds       []string      `yaml:"kinds" doc:"event kinds to capture; empty means all"`
+	Threads     bool          `yaml:"threads" doc:"report new threads too, not only new processes"`
+	ExcludePIDs []uint32      `yaml:"exclude_pids" doc:"processes to pass over, with what they start; the collector itself always is"`
+	BatchEvents int           `yaml:"batch_events" doc:"a batch is sent when it holds this many events"`
+	BatchBytes  daemon.Bytes  `yaml:"batch_bytes" doc:"a batch is sent when it is this large, before compression"`
+	BatchDelay  time.Duration `yaml:"batch_delay" doc:"a batch is sent this long after its first event at the latest"`
+	Spool       daemon.Bytes  `yaml:"spool" doc:"memory for batches while NATS is away; the oldest are dropped first"`
+	InFlight    int           `yaml:"in_flight" doc:"batches that may be on their way to NATS at once"`
+	MaxProcs    int           `yaml:"max_processes" doc:"bound of the process table"`
+	StopTimeout time.Duration `yaml:"stop_timeout" doc:"how long a stop may take to send what is left"`
+}
+
+const recordedPrefix = "recorded:"
+
+// DefaultConfig captures everything on this host.
+func DefaultConfig() Config {
+	return Config{
+		Source: "live", ReplaySpeed: 1, Mode: "auto", RingBuffer: 8 * daemon.MiB,
+		BatchEvents: 256, BatchBytes: 64 * daemon.KiB, BatchDelay: 10 * time.Millisecond,
+		Spool: 64 * daemon.MiB, InFlight: 64, MaxProcs: 1 << 18, StopTimeout: 2 * time.Second,
+	}
+}
+
+// Validate checks everything that can be checked without the kernel.
+func (c Config) Validate() error {
+	var errs []error
+	add := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	if file, recorded := strings.CutPrefix(c.Source, recordedPrefix); c.Source != "live" && (!recorded || file == "") {
+		add("source is %q, want live or recorded:FILE", c.Source)
+	}
+	if !(c.ReplaySpeed >= 0) || math.IsInf(c.ReplaySpeed, 0) {
+		add("replay_speed is %v, want 0 or more", c.ReplaySpeed)
+	}
+	switch c.Mode {
+	case "auto", "trampoline", "tracepoint":
+	default:
+		add("mode is %q, want auto, trampoline or tracepoint", c.Mode)
+	}
+	if c.RingBuffer < 64*daemon.KiB || c.RingBuffer > daemon.GiB || c.RingBuffer&(c.RingBuffer-1) != 0 {
+		add("ring_buffer is %s, want a power of two from 64KiB to 1GiB", c.RingBuffer)
+	}
+	if _, err := c.kinds(); err != nil {
+		errs = append(errs, err)
+	}
+	if c.BatchEvents < 1 || c.BatchEvents > 1<<16 {
+		add("batch_events is %d, want 1 to 65536", c.BatchEvents)
+	}
+	if c.BatchBytes < daemon.KiB || c.BatchBytes > 512*daemon.KiB {
+		add("batch_bytes is %s, want 1KiB to 512KiB: NATS takes messages of 1MiB", c.BatchBytes)
+	}
+	if c.BatchDelay <= 0 || c.BatchDelay > time.Minute {
+		add("batch_delay is %s, want above 0 and at most 1m", c.BatchDelay)
+	}
+	if c.Spool < daemon.MiB {
+		add("spool is %s, want at least 1MiB", c.Spool)
+	}
+	if c.InFlight < 1 || c.InFlight > 4096 {
+		add("in_flight is %d, want 1 to 4096", c.InFlight)
+	}
+	if c.MaxProcs < 1024 {
+		add("max_processes is %d, want at least 1024", c.MaxProcs)
+	}
+	if c.StopTimeout <= 0 {
+		add("stop_timeout is %s, want above 0", c.StopTimeout)
+	}
+	if len(errs) > 0 {
+		return fmt.Errorf("%w: %w", ErrConfig, errors.Join(errs...))
+	}
+	return nil
+}
+
+func (c Config) kinds() ([]eventv1.Kind, error) {
+	if len(c.Kinds) == 0 {
+		return eventv1.Kinds(), nil
+	}
+	// The process table lives on these: they are captured whatever else is asked for.
+	kinds := []eventv1.Kind{eventv1.Execve, eventv1.Execveat, eventv1.Clone, eventv1.Clone3, eventv1.Fork, eventv1.Vfork, eventv1.ProcExit}
+	for _, name := range c.Kinds {
+		k, ok := eventv1.ParseKind(name)
+		if !ok {
+			return nil, fmt.Errorf("kinds: %q is not known, see gyre fields for the list", name)
+		}
+		if k > eventv1.ProcExit {
+			kinds = append(kinds, k)
+		}
+	}
+	return kinds, nil
+}
+
+func (c Config) node() (string, error) {
+	if c.Node != "" {
+		return c.Node, nil
+	}
+	name, err := os.Hostname()
+	if err != nil {
+		return "", fmt.Errorf("read host name: %w", err)
+	}
+	return name, nil
+}

@@ -1,0 +1,48 @@
+package collector
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/gyre-sec/gyre/schemas/eventv1"
+)
+
+// Reasons why events are lost, besides those of the spool.
+const (
+	reasonRing      = "ring_buffer_full"
+	reasonScratch   = "scratch_busy"
+	reasonMalformed = "malformed"
+	reasonRefused   = "refused"
+)
+
+type metrics struct {
+	events     [eventv1.KindCount]prometheus.Counter
+	lost       *prometheus.CounterVec
+	batches    prometheus.Counter
+	bytes      prometheus.Counter
+	errors     *prometheus.CounterVec
+	processes  prometheus.Gauge
+	evicted    prometheus.Gauge
+	spoolBytes prometheus.Gauge
+}
+
+func newMetrics(reg prometheus.Registerer) *metrics {
+	events := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "gyre_collector_events_total", Help: "Events put into batches, by kind."}, []string{"kind"})
+	m := &metrics{
+		lost:       prometheus.NewCounterVec(prometheus.CounterOpts{Name: "gyre_collector_lost_events_total", Help: "Events lost on this node, by reason and kind."}, []string{"reason", "kind"}),
+		batches:    prometheus.NewCounter(prometheus.CounterOpts{Name: "gyre_collector_batches_total", Help: "Batches made."}),
+		bytes:      prometheus.NewCounter(prometheus.CounterOpts{Name: "gyre_collector_batch_bytes_total", Help: "Bytes of batches before compression."}),
+		errors:     prometheus.NewCounterVec(prometheus.CounterOpts{Name: "gyre_collector_errors_total", Help: "Things that went wrong, by what was being done."}, []string{"doing"}),
+		processes:  prometheus.NewGauge(prometheus.GaugeOpts{Name: "gyre_collector_processes", Help: "Processes in the table, live and recently ended."}),
+		evicted:    prometheus.NewGauge(prometheus.GaugeOpts{Name: "gyre_collector_processes_evicted", Help: "Live processes that left the table because it was full."}),
+		spoolBytes: prometheus.NewGauge(prometheus.GaugeOpts{Name: "gyre_collector_spool_bytes", Help: "Bytes of batches that NATS has not stored yet."}),
+	}
+	reg.MustRegister(events, m.lost, m.batches, m.bytes, m.errors, m.processes, m.evicted, m.spoolBytes)
+	for _, k := range eventv1.Kinds() {
+		m.events[k] = events.WithLabelValues(k.String())
+	}
+	return m
+}
+
+func (m *metrics) lose(reason string, k eventv1.Kind, n uint64) {
+	m.lost.WithLabelValues(reason, k.String()).Add(float64(n))
+}
