@@ -1,0 +1,56 @@
+package evaluator
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"time"
+)
+
+// ErrConfig is wrapped by what [Config.Validate] returns.
+var ErrConfig = errors.New("invalid evaluator configuration")
+
+// Config says where rules come from and how much is evaluated at once.
+type Config struct {
+	Builtin     bool          `yaml:"builtin" doc:"use the rules that come with the program"`
+	Dirs        []string      `yaml:"dirs" doc:"directories with rule files (*.yaml, *.yml); a later one replaces rules of the same id"`
+	KV          string        `yaml:"kv" doc:"NATS key-value bucket with rule files, which replace those of directories; empty for none"`
+	Poll        time.Duration `yaml:"poll" doc:"how often directories are looked at for changes"`
+	Concurrency int           `yaml:"concurrency" doc:"batches evaluated at once; 0 means one per CPU"`
+	MaxRules    int           `yaml:"max_rules" doc:"rules allowed in all files together"`
+}
+
+// DefaultConfig is the shipped rules and the bucket "rules".
+func DefaultConfig() Config {
+	return Config{Builtin: true, KV: "rules", Poll: 2 * time.Second, MaxRules: 10_000}
+}
+
+// Validate checks what can be checked without a server.
+func (c Config) Validate() error {
+	switch {
+	case c.Poll < 100*time.Millisecond:
+		return fmt.Errorf("%w: poll is %s, want at least 100ms", ErrConfig, c.Poll)
+	case c.Concurrency < 0 || c.Concurrency > 1024:
+		return fmt.Errorf("%w: concurrency is %d, want 0 to 1024", ErrConfig, c.Concurrency)
+	case c.MaxRules < 1:
+		return fmt.Errorf("%w: max_rules is %d, want at least 1", ErrConfig, c.MaxRules)
+	}
+	for _, d := range c.Dirs {
+		st, err := os.Stat(d)
+		if err != nil {
+			return fmt.Errorf("%w: dirs: %w", ErrConfig, err)
+		}
+		if !st.IsDir() {
+			return fmt.Errorf("%w: dirs: %s is not a directory", ErrConfig, d)
+		}
+	}
+	return nil
+}
+
+func (c Config) workers() int {
+	if c.Concurrency > 0 {
+		return c.Concurrency
+	}
+	return runtime.GOMAXPROCS(0)
+}

@@ -1,0 +1,233 @@
+package evaluator
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/gyre-sec/gyre/bus"
+	"github.com/gyre-sec/gyre/evaluator/rule"
+	"github.com/gyre-sec/gyre/evaluator/rules"
+	"github.com/gyre-sec/gyre/evaluator/ruleset"
+)
+
+// Layers of rule files: what a higher one defines replaces the same name in lower ones. The n-th directory is layerDirs+n.
+const (
+	layerBuiltin = 0
+	layerDirs    = 1
+	layerKV      = 1 << 16
+)
+
+// input is a rule file before it is parsed.
+type input struct {
+	name  string
+	layer int
+	data  []byte
+}
+
+// ReadDir reads and parses the rule files below a directory, as the evaluator does:
+// *.yaml and *.yml, apart from cases.yaml, which holds tests.
+func ReadDir(dir string) ([]rule.File, error) {
+	in, err := readDir(dir, layerDirs)
+	if err != nil {
+		return nil, err
+	}
+	return parse(in)
+}
+
+func readDir(dir string, layer int) ([]input, error) {
+	var list []input
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		name := d.Name()
+		if path != dir && strings.HasPrefix(name, ".") { // editors' and Kubernetes' hidden entries
+			if d.IsDir() {
+				return filepath.SkipDir
+			}
+			return nil
+		}
+		if ext := filepath.Ext(name); d.IsDir() || name == "cases.yaml" || ext != ".yaml" && ext != ".yml" {
+			return nil
+		}
+		data, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		list = append(list, input{path, layer, data})
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read rules: %w", err)
+	}
+	return list, nil
+}
+
+func parse(in []input) ([]rule.File, error) {
+	var errs rule.Errors
+	files := make([]rule.File, 0, len(in))
+	for _, x := range in {
+		f, err := rule.Parse(x.name, x.data)
+		var list rule.Errors
+		if errors.As(err, &list) {
+			errs = append(errs, list...)
+		}
+		f.Layer = x.layer
+		files = append(files, f)
+	}
+	return files, errs.Err()
+}
+
+// inputs reads everything that rules are made of now.
+func (e *Evaluator) inputs() ([]input, error) {
+	var all []input
+	for i, dir := range e.cfg.Dirs {
+		in, err := readDir(dir, layerDirs+i)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, in...)
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, key := range slices.Sorted(maps.Keys(e.kv)) {
+		all = append(all, input{"kv:" + key, layerKV, e.kv[key]})
+	}
+	return all, nil
+}
+
+func fingerprint(in []input) [32]byte {
+	h := sha256.New()
+	for _, x := range in {
+		fmt.Fprintf(h, "%d %q %d\n", x.layer, x.name, len(x.data))
+		h.Write(x.data)
+	}
+	return [32]byte(h.Sum(nil))
+}
+
+// load builds a new rule set from everything and puts it in force; on an error the old one stays.
+// Without a change since the last attempt it does nothing.
+func (e *Evaluator) load() error {
+	in, err := e.inputs()
+	if err != nil {
+		sum := sha256.Sum256([]byte(err.Error()))
+		if sum == e.tried {
+			return nil
+		}
+		e.tried = sum
+		return e.refused(err)
+	}
+	sum := fingerprint(in)
+	if sum == e.tried {
+		return nil
+	}
+	e.tried = sum
+	files, err := parse(in)
+	if err != nil {
+		return e.refused(err)
+	}
+	if e.cfg.Builtin {
+		shipped, err := rules.Files()
+		if err != nil {
+			return e.refused(err)
+		}
+		files = append(files, shipped...)
+	}
+	set, err := ruleset.Compile(files, ruleset.Options{MaxRules: e.cfg.MaxRules, OnError: func(id string, _ error) {
+		e.m.ruleErrors.WithLabelValues(id).Inc()
+	}})
+	if err != nil {
+		return e.refused(err)
+	}
+	e.current.Store(newGeneration(set))
+	e.m.loads.WithLabelValues("ok").Inc()
+	e.m.rules.Set(float64(len(set.Rules())))
+	e.setInfo(Info{Digest: set.Digest(), Count: len(set.Rules()), Loaded: time.Now()})
+	return nil
+}
+
+func (e *Evaluator) refused(err error) error {
+	e.m.loads.WithLabelValues("refused").Inc()
+	i := e.Rules()
+	i.Error = err.Error()
+	e.setInfo(i)
+	return fmt.Errorf("load rules: %w", err)
+}
+
+func (e *Evaluator) setInfo(i Info) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.info = i
+}
+
+// reload is load for a running evaluator: the result is logged.
+func (e *Evaluator) reload() {
+	before := e.Rules()
+	if err := e.load(); err != nil {
+		e.log.Error("new rules refused, the old ones stay in force", "err", err)
+		return
+	}
+	if after := e.Rules(); after.Loaded != before.Loaded {
+		e.log.Info("rules loaded", "count", after.Count, "version", after.Digest)
+	}
+}
+
+// follow reloads when a directory or the bucket changed, until ctx ends.
+func (e *Evaluator) follow(ctx context.Context) error {
+	tick := time.NewTicker(e.cfg.Poll)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		case <-e.changed:
+		}
+		e.reload()
+	}
+}
+
+// watchKV keeps the bucket's rule files; current is called when all that are there have been read.
+func (e *Evaluator) watchKV(ctx context.Context, current func()) error {
+	kv, err := e.bus.KV(ctx, e.cfg.KV)
+	if err != nil {
+		return fmt.Errorf("open bucket %s: %w", e.cfg.KV, err)
+	}
+	ready := false
+	err = kv.Watch(ctx, ">", func(x bus.Entry) {
+		e.mu.Lock()
+		if x.Deleted {
+			delete(e.kv, x.Key)
+		} else {
+			e.kv[x.Key] = x.Value
+		}
+		e.mu.Unlock()
+		if ready {
+			e.poke()
+		}
+	}, func() {
+		ready = true
+		current()
+	})
+	if err != nil && ctx.Err() == nil {
+		return fmt.Errorf("watch bucket %s: %w", e.cfg.KV, err)
+	}
+	return nil
+}
+
+// poke asks follow to look now.
+func (e *Evaluator) poke() {
+	select {
+	case e.changed <- struct{}{}:
+	default:
+	}
+}

@@ -1,0 +1,36 @@
+package evaluator
+
+import "github.com/prometheus/client_golang/prometheus"
+
+type metrics struct {
+	batches, events, lost, bad prometheus.Counter
+	alerts                     *prometheus.CounterVec
+	ruleErrors                 *prometheus.CounterVec
+	loads                      *prometheus.CounterVec
+	rules                      prometheus.Gauge
+	seconds                    prometheus.Histogram
+}
+
+func newMetrics(reg prometheus.Registerer) *metrics {
+	counter := func(name, help string) prometheus.Counter {
+		return prometheus.NewCounter(prometheus.CounterOpts{Name: "gyre_evaluator_" + name, Help: help})
+	}
+	vec := func(name, help string, labels ...string) *prometheus.CounterVec {
+		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: "gyre_evaluator_" + name, Help: help}, labels)
+	}
+	m := &metrics{
+		batches:    counter("batches_total", "Batches evaluated."),
+		events:     counter("events_total", "Events evaluated, redelivered ones again."),
+		lost:       counter("events_lost_total", "Events that nodes reported as lost."),
+		bad:        counter("bad_batches_total", "Batches that do not decode; they go to the DEAD stream."),
+		alerts:     vec("alerts_total", "Alerts raised.", "rule", "priority"),
+		ruleErrors: vec("rule_errors_total", "Conditions that failed at run time, which counts as no match.", "rule"),
+		loads:      vec("rule_loads_total", "Attempts to load rules by result: ok, refused.", "result"),
+		rules:      prometheus.NewGauge(prometheus.GaugeOpts{Name: "gyre_evaluator_rules", Help: "Rules in force."}),
+		seconds: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "gyre_evaluator_batch_seconds", Help: "Time to evaluate one batch.", Buckets: prometheus.ExponentialBuckets(0.0001, 4, 8),
+		}),
+	}
+	reg.MustRegister(m.batches, m.events, m.lost, m.bad, m.alerts, m.ruleErrors, m.loads, m.rules, m.seconds)
+	return m
+}

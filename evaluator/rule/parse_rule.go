@@ -1,0 +1,100 @@
+package rule
+
+import (
+	"regexp"
+	"strings"
+
+	"github.com/goccy/go-yaml/ast"
+
+	"github.com/gyre-sec/gyre/schemas/alertv1"
+)
+
+var (
+	ruleKeys = []string{"id", "name", "description", "source", "condition", "output", "priority", "tags", "mitre", "enabled", "fields", "references"}
+	idForm   = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,99}$`)
+	// mitreForm is a technique or sub-technique (T1003.008) or a tactic (TA0006).
+	mitreForm = regexp.MustCompile(`^(T\d{4}(\.\d{3})?|TA\d{4})$`)
+)
+
+// rule reads one element of rules.
+func (p *reader) rule(n ast.Node) {
+	r := Rule{Source: "syscall", Enabled: true, Pos: posOf(n.GetToken())}
+	seen := map[string]bool{}
+	entries := p.entries(n, "a rule")
+	if len(entries) > 0 {
+		r.Pos = entries[0].pos
+	}
+	before := len(p.errs)
+	for _, e := range entries {
+		seen[e.key] = true
+		p.ruleKey(&r, e)
+	}
+	if len(entries) == 0 {
+		if len(p.errs) == before {
+			p.errorAt(r.Pos, "", "an empty rule")
+		}
+		return
+	}
+	for _, key := range []string{"id", "name", "condition", "output", "priority"} {
+		if !seen[key] {
+			p.errorAt(r.Pos, "add "+key+": to the rule", "rule %s has no %s", r.ID, key)
+		}
+	}
+	p.out.Rules = append(p.out.Rules, r)
+}
+
+func (p *reader) ruleKey(r *Rule, e entry) {
+	switch e.key {
+	case "id":
+		t := p.text(e.value, "id")
+		r.ID = t.Value
+		if t.Value != "" && !idForm.MatchString(t.Value) {
+			p.errorAt(t.Pos, "use lower-case letters, digits, '-', '_' and '.', at most 100", "%q cannot be a rule id", t.Value)
+		}
+	case "name":
+		r.Name = strings.TrimSpace(p.text(e.value, e.key).Value)
+	case "description":
+		r.Description = strings.TrimSpace(p.text(e.value, e.key).Value)
+	case "source":
+		t := p.text(e.value, e.key)
+		if r.Source = t.Value; r.Source != "syscall" {
+			p.errorAt(t.Pos, "the only source is syscall", "unknown source %q", r.Source)
+		}
+	case "condition":
+		r.Condition = p.text(e.value, e.key)
+	case "output":
+		r.Output = p.text(e.value, e.key)
+	case "priority":
+		t := p.text(e.value, e.key)
+		if t.Value == "" {
+			return
+		}
+		v, err := alertv1.ParsePriority(t.Value)
+		if err != nil {
+			p.errorAt(t.Pos, "", "%v", err)
+		}
+		r.Priority = v
+	case "tags":
+		r.Tags = values(p.strings(e.value, e.key))
+	case "mitre":
+		for _, t := range p.strings(e.value, e.key) {
+			if !mitreForm.MatchString(t.Value) {
+				p.errorAt(t.Pos, "write T1003, T1003.008 or TA0006", "%q is no MITRE ATT&CK id", t.Value)
+			}
+			r.MITRE = append(r.MITRE, t.Value)
+		}
+	case "enabled":
+		b, ok := e.value.(*ast.BoolNode)
+		if !ok {
+			p.errorAt(posOf(e.value.GetToken()), "", "enabled must be true or false, not %s", describe(e.value))
+			return
+		}
+		r.Enabled = b.Value
+	case "fields":
+		r.Fields = p.strings(e.value, e.key)
+	case "references":
+		r.References = values(p.strings(e.value, e.key))
+	default:
+		p.errorAt(e.pos, nearest(e.key, ruleKeys), "unknown key %q in a rule", e.key)
+	}
+}

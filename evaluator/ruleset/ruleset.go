@@ -1,0 +1,283 @@
+// Package ruleset compiles rule files into an immutable set and evaluates events
+// against it.
+//
+// A [Set] is indexed by event kind: from each condition it derives the kinds for which
+// the condition can be true, so that an event meets only the rules about its kind. A
+// Set is safe for concurrent use; an [Engine] made from it is not: one per goroutine.
+// Fields are read from the event when a condition first asks, and macros are evaluated
+// at most once per event.
+package ruleset
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"slices"
+	"strings"
+
+	"cel.dev/cel-go/cel"
+
+	"github.com/gyre-sec/gyre/evaluator/celenv"
+	"github.com/gyre-sec/gyre/evaluator/rule"
+	"github.com/gyre-sec/gyre/schemas/eventv1"
+	"github.com/gyre-sec/gyre/schemas/field"
+)
+
+// Options of [Compile]. The zero value works.
+type Options struct {
+	// OnError is called when a condition fails at run time, which counts as no match. It must be safe for concurrent use.
+	OnError func(ruleID string, err error)
+	// MaxRules bounds the set; 0 means 10,000.
+	MaxRules int
+}
+
+// Rule is a rule that was compiled.
+type Rule struct {
+	rule.Rule
+	File string
+	// Output is the parsed template.
+	Output Template
+	// Attach are the fields an alert carries: those of the output, then those of the rule, each once.
+	Attach []*field.Field
+	// Kinds are the event kinds for which the condition can be true.
+	Kinds []eventv1.Kind
+
+	program cel.Program
+	mask    mask
+}
+
+// Set is a compiled rule set.
+type Set struct {
+	rules   []*Rule
+	byKind  [eventv1.KindCount][]*Rule // index 0: kinds of a newer release
+	slots   map[string]slot
+	macros  []cel.Program
+	digest  string
+	onError func(string, error)
+}
+
+// Rules lists the enabled rules by id.
+func (s *Set) Rules() []*Rule { return s.rules }
+
+// Digest names the content: "sha256:" and 64 digits over lists, macros and enabled rules, independent of files and their order.
+func (s *Set) Digest() string { return s.digest }
+
+// ForKind lists the rules that an event of kind k is evaluated against.
+func (s *Set) ForKind(k eventv1.Kind) []*Rule {
+	if !k.Known() {
+		k = 0
+	}
+	return s.byKind[k]
+}
+
+// Compile merges files by layer, compiles every condition, also of disabled rules, and
+// returns either a set or [rule.Errors] with all defects.
+func Compile(files []rule.File, o Options) (*Set, error) {
+	c := &compiler{macros: map[string]*macro{}, lists: map[string]rule.List{}, rules: map[string]*defined{}}
+	c.merge(files)
+	if limit := cmp.Or(o.MaxRules, 10_000); len(c.rules) > limit {
+		c.errs = append(c.errs, &rule.Error{File: "rules", Msg: fmt.Sprintf("%d rules, at most %d are allowed", len(c.rules), limit)})
+	}
+	if len(c.errs) > 0 {
+		return nil, c.errs
+	}
+	s := c.compile()
+	if len(c.errs) > 0 {
+		return nil, c.errs
+	}
+	s.onError = o.OnError
+	s.digest = c.digest(s.rules)
+	return s, nil
+}
+
+type macro struct {
+	rule.Macro
+	file    string
+	ast     *cel.Ast
+	state   int // 0 not compiled, 1 being compiled, 2 done
+	program int
+}
+
+type defined struct {
+	rule.Rule
+	file string
+}
+
+type place struct {
+	layer int
+	file  string
+	pos   rule.Pos
+}
+
+type compiler struct {
+	env    *celenv.Env
+	lists  map[string]rule.List
+	macros map[string]*macro
+	rules  map[string]*defined
+	set    *Set
+	errs   rule.Errors
+}
+
+func (c *compiler) fail(file string, pos rule.Pos, hint, format string, args ...any) {
+	c.errs = append(c.errs, &rule.Error{File: file, Line: pos.Line, Col: pos.Col, Msg: fmt.Sprintf(format, args...), Hint: hint})
+}
+
+// merge takes the files in the order of their layers; of the same name the highest layer counts.
+func (c *compiler) merge(files []rule.File) {
+	files = slices.Clone(files)
+	slices.SortStableFunc(files, func(a, b rule.File) int { return cmp.Compare(a.Layer, b.Layer) })
+	names, ids := map[string]place{}, map[string]place{}
+	claim := func(seen map[string]place, what, name string, at place) {
+		if was, again := seen[name]; again && was.layer == at.layer {
+			c.fail(at.file, at.pos, "rename or remove one of them", "%s %s is already defined at %s:%d:%d", what, name, was.file, was.pos.Line, was.pos.Col)
+		}
+		seen[name] = at
+	}
+	for _, f := range files {
+		for _, l := range f.Lists {
+			claim(names, "list", l.Name, place{f.Layer, f.Name, l.Pos})
+			c.checkName(f.Name, l.Pos, l.Name)
+			delete(c.macros, l.Name)
+			c.lists[l.Name] = l
+		}
+		for _, m := range f.Macros {
+			claim(names, "macro", m.Name, place{f.Layer, f.Name, m.Pos})
+			c.checkName(f.Name, m.Pos, m.Name)
+			delete(c.lists, m.Name)
+			c.macros[m.Name] = &macro{Macro: m, file: f.Name}
+		}
+		for _, r := range f.Rules {
+			claim(ids, "rule", r.ID, place{f.Layer, f.Name, r.Pos})
+			c.rules[r.ID] = &defined{r, f.Name}
+		}
+	}
+}
+
+// checkName keeps lists and macros apart from the first parts of field names.
+func (c *compiler) checkName(file string, pos rule.Pos, name string) {
+	for _, f := range field.All() {
+		if head, _, _ := strings.Cut(f.Name, "."); head == name {
+			c.fail(file, pos, "choose another name", "%s is the first part of field names", name)
+			return
+		}
+	}
+}
+
+func (c *compiler) compile() *Set {
+	lists := make([]rule.List, 0, len(c.lists))
+	for _, name := range sortedKeys(c.lists) {
+		lists = append(lists, c.lists[name])
+	}
+	env, err := celenv.New(lists, sortedKeys(c.macros))
+	if err != nil {
+		c.fail("rules", rule.Pos{}, "", "%v", err)
+		return nil
+	}
+	c.env, c.set = env, &Set{slots: newSlots()}
+	for _, name := range sortedKeys(c.macros) {
+		c.macro(c.macros[name], nil)
+	}
+	for _, id := range sortedKeys(c.rules) {
+		if r := c.rule(c.rules[id]); r != nil && r.Enabled {
+			c.set.rules = append(c.set.rules, r)
+			for k := range c.set.byKind {
+				if r.mask.has(eventv1.Kind(k)) {
+					c.set.byKind[k] = append(c.set.byKind[k], r)
+				}
+			}
+		}
+	}
+	return c.set
+}
+
+// macro compiles m after the macros that it names; path leads to it.
+func (c *compiler) macro(m *macro, path []string) {
+	switch m.state {
+	case 2:
+		return
+	case 1:
+		c.fail(m.file, m.Pos, "a macro must not name itself, directly or through others", "macro %s is recursive: %s", m.Name, strings.Join(append(path, m.Name), " -> "))
+		return
+	}
+	m.state = 1
+	a, errs := c.env.Compile(m.file, m.Condition)
+	c.errs = append(c.errs, errs...)
+	if a != nil {
+		m.ast = a
+		for _, name := range idents(a.NativeRep().Expr()) {
+			if other := c.macros[name]; other != nil {
+				c.macro(other, append(path, m.Name))
+			}
+		}
+		if p, err := c.env.Program(a); err != nil {
+			c.fail(m.file, m.Condition.Pos, "", "%v", err)
+		} else {
+			c.set.slots[m.Name] = slot{cell: len(c.set.slots), macro: len(c.set.macros), kind: slotMacro}
+			c.set.macros = append(c.set.macros, p)
+		}
+	}
+	m.state = 2
+}
+
+func (c *compiler) rule(d *defined) *Rule {
+	before := len(c.errs)
+	r := &Rule{Rule: d.Rule, File: d.file}
+	a, errs := c.env.Compile(d.file, d.Condition)
+	c.errs = append(c.errs, errs...)
+	c.template(r, d)
+	if a == nil || len(c.errs) > before {
+		return nil
+	}
+	k := kinds{c: c, file: d.file, text: d.Condition, info: a.NativeRep().SourceInfo()}
+	r.mask = k.possible(a.NativeRep().Expr(), true, 0)
+	for _, kind := range eventv1.Kinds() {
+		if r.mask.has(kind) {
+			r.Kinds = append(r.Kinds, kind)
+		}
+	}
+	if len(c.errs) == before && r.mask == 0 {
+		c.fail(d.file, d.Condition.Pos, "no event type satisfies it", "condition of rule %s can never be true", d.ID)
+	}
+	p, err := c.env.Program(a)
+	if err != nil {
+		c.fail(d.file, d.Condition.Pos, "", "%v", err)
+		return nil
+	}
+	r.program = p
+	return r
+}
+
+func (c *compiler) digest(rules []*Rule) string {
+	h := sha256.New()
+	put := func(s ...string) {
+		for _, x := range s {
+			fmt.Fprintf(h, "%d:%s", len(x), x)
+		}
+		h.Write([]byte{'\n'})
+	}
+	for _, name := range sortedKeys(c.lists) {
+		put(append([]string{"list", name}, c.lists[name].Items...)...)
+	}
+	for _, name := range sortedKeys(c.macros) {
+		put("macro", name, c.macros[name].Condition.Value)
+	}
+	for _, r := range rules {
+		put("rule", r.ID, r.Name, r.Source, r.Priority.String(), r.Condition.Value, r.Rule.Output.Value)
+		put(r.Tags...)
+		put(r.MITRE...)
+		for _, f := range r.Fields {
+			put(f.Value)
+		}
+	}
+	return "sha256:" + hex.EncodeToString(h.Sum(nil))
+}
+
+func sortedKeys[V any](m map[string]V) []string {
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}

@@ -1,0 +1,147 @@
+package ruleset
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/gyre-sec/gyre/schemas/field"
+)
+
+// Absent is what a template shows for a field that the event does not have.
+const Absent = "<NA>"
+
+// Template is an output text with fields in it: "%proc.name read %fd.name". "%a|b" is the
+// first of several fields that the event has, "%%" a percent sign.
+type Template struct {
+	parts  []part
+	fields []*field.Field
+}
+
+// part is text, or else the first of its fields that is there.
+type part struct {
+	text   string
+	fields []*field.Field
+}
+
+// Fields are the fields that the template names, each once, in order.
+func (t Template) Fields() []*field.Field { return t.fields }
+
+// Append fills the template in. Control characters become \xNN, so that an output is always one line.
+func (t Template) Append(dst []byte, v *field.View) []byte {
+	for _, p := range t.parts {
+		if p.fields == nil {
+			dst = append(dst, p.text...)
+			continue
+		}
+		switch x := firstValue(p.fields, v).(type) {
+		case string:
+			dst = appendText(dst, x)
+		case int64:
+			dst = strconv.AppendInt(dst, x, 10)
+		case bool:
+			dst = strconv.AppendBool(dst, x)
+		case []string:
+			dst = appendText(dst, strings.Join(x, " "))
+		default:
+			dst = append(dst, Absent...)
+		}
+	}
+	return dst
+}
+
+func firstValue(fields []*field.Field, v *field.View) any {
+	for _, f := range fields {
+		if x := f.Value(v); x != nil {
+			return x
+		}
+	}
+	return nil
+}
+
+func appendText(dst []byte, s string) []byte {
+	for i := 0; i < len(s); i++ {
+		if c := s[i]; c < ' ' || c == 0x7f {
+			dst = fmt.Appendf(dst, `\x%02x`, c)
+		} else {
+			dst = append(dst, c)
+		}
+	}
+	return dst
+}
+
+// template parses the output and resolves the attached fields of r.
+func (c *compiler) template(r *Rule, d *defined) {
+	r.Output = c.parseTemplate(d)
+	r.Attach = slices.Clone(r.Output.fields)
+	for _, name := range d.Fields {
+		f, ok := field.Lookup(name.Value)
+		if !ok {
+			c.fail(d.file, name.Pos, "gyre fields lists the fields", "there is no field %s", name.Value)
+		} else if !slices.Contains(r.Attach, f) {
+			r.Attach = append(r.Attach, f)
+		}
+	}
+}
+
+func (c *compiler) parseTemplate(d *defined) Template {
+	var t Template
+	text := []rune(d.Rule.Output.Value)
+	var lit strings.Builder
+	flush := func() {
+		if lit.Len() > 0 {
+			t.parts = append(t.parts, part{text: lit.String()})
+			lit.Reset()
+		}
+	}
+	for i := 0; i < len(text); i++ {
+		switch {
+		case text[i] == '\n':
+			if i < len(text)-1 {
+				lit.WriteByte(' ')
+			}
+		case text[i] != '%':
+			lit.WriteRune(text[i])
+		case i+1 < len(text) && text[i+1] == '%':
+			lit.WriteByte('%')
+			i++
+		default:
+			name := fieldName(text[i+1:])
+			f, ok := field.Lookup(name)
+			if !ok {
+				pos := d.Rule.Output.At(i)
+				c.fail(d.file, pos, "gyre fields lists the fields; write %% for a percent sign", "there is no field %q", "%"+name)
+				return t
+			}
+			flush()
+			i += len(name)
+			p := part{fields: []*field.Field{f}}
+			for i+1 < len(text) && text[i+1] == '|' {
+				name = fieldName(text[i+2:])
+				if f, ok = field.Lookup(name); !ok {
+					break
+				}
+				p.fields = append(p.fields, f)
+				i += 1 + len(name)
+			}
+			t.parts = append(t.parts, p)
+			for _, f := range p.fields {
+				if !slices.Contains(t.fields, f) {
+					t.fields = append(t.fields, f)
+				}
+			}
+		}
+	}
+	flush()
+	return t
+}
+
+// fieldName is the longest beginning that can be a field; a full stop at its end belongs to the sentence.
+func fieldName(text []rune) string {
+	n := 0
+	for n < len(text) && (text[n] >= 'a' && text[n] <= 'z' || text[n] >= '0' && text[n] <= '9' || text[n] == '_' || text[n] == '.') {
+		n++
+	}
+	return strings.TrimRight(string(text[:n]), ".")
+}

@@ -1,0 +1,159 @@
+// Package ruletest runs the cases of rules: events written in YAML go through the same
+// encoder, decoder and engine as real ones, and the rules that match are compared with
+// those that should.
+//
+//	cases:
+//	  - name: a shell reads the password hashes
+//	    expect: hit              # or miss; "near miss" is a miss that almost hits
+//	    event:
+//	      kind: openat
+//	      ret: 3                 # default 0; negative is -errno
+//	      args: {name: /etc/shadow, flags: O_RDONLY}
+//	    process: {name: cat, exe: /usr/bin/cat, args: [cat, /etc/shadow], uid: 1000}
+//
+// A process may have ancestors, the parent first, each of the same form.
+package ruletest
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+
+	"github.com/goccy/go-yaml"
+
+	"github.com/gyre-sec/gyre/evaluator/rule"
+	"github.com/gyre-sec/gyre/evaluator/ruleset"
+	"github.com/gyre-sec/gyre/schemas/eventv1"
+	"github.com/gyre-sec/gyre/schemas/field"
+)
+
+// What a case expects.
+const (
+	Hit      = "hit"
+	Miss     = "miss"
+	NearMiss = "near miss"
+)
+
+// Case is one event and what the rule should say to it.
+type Case struct {
+	Name    string   `yaml:"name"`
+	Rule    string   `yaml:"rule"`
+	Expect  string   `yaml:"expect"`
+	Event   Event    `yaml:"event"`
+	Process *Process `yaml:"process"`
+}
+
+// Event is the event of a case.
+type Event struct {
+	Kind string `yaml:"kind"`
+	Ret  int64  `yaml:"ret"`
+	// Args by name, as evt.arg.* has them: text, number, or flags such as O_RDWR|O_CREAT.
+	Args map[string]any `yaml:"args"`
+}
+
+// Process is the process that acts, or an ancestor.
+type Process struct {
+	Name      string    `yaml:"name"`
+	Exe       string    `yaml:"exe"`
+	Args      []string  `yaml:"args"`
+	Cwd       string    `yaml:"cwd"`
+	Env       []string  `yaml:"env"`
+	UID       uint32    `yaml:"uid"`
+	EUID      *uint32   `yaml:"euid"`
+	LoginUID  *uint32   `yaml:"loginuid"`
+	User      string    `yaml:"user"`
+	TTY       string    `yaml:"tty"`
+	Container string    `yaml:"container"`
+	Memfd     bool      `yaml:"memfd"`
+	Deleted   bool      `yaml:"deleted"`
+	Upper     bool      `yaml:"upper_layer"`
+	Setuid    bool      `yaml:"setuid"`
+	Ancestors []Process `yaml:"ancestors"`
+}
+
+// Result is the outcome of one case.
+type Result struct {
+	Case string `json:"case"`
+	Rule string `json:"rule"`
+	Want string `json:"want"`
+	Hit  bool   `json:"hit"`
+	// Output is what the alert says, for a hit.
+	Output string `json:"output,omitempty"`
+	// Others are the other rules that matched the event.
+	Others []string `json:"others,omitempty"`
+	OK     bool     `json:"ok"`
+}
+
+// ErrCase is wrapped by errors about a cases file.
+var ErrCase = errors.New("invalid case")
+
+// Parse reads a cases file. ruleID is the rule of cases that name none.
+func Parse(file, ruleID string, data []byte) ([]Case, error) {
+	var doc struct {
+		Cases []Case `yaml:"cases"`
+	}
+	if err := yaml.NewDecoder(bytes.NewReader(data), yaml.Strict()).Decode(&doc); err != nil {
+		var syntax yaml.Error
+		if errors.As(err, &syntax) && syntax.GetToken() != nil {
+			p := syntax.GetToken().Position
+			return nil, &rule.Error{File: file, Line: p.Line, Col: p.Column, Msg: syntax.GetMessage()}
+		}
+		return nil, fmt.Errorf("read %s: %w", file, err)
+	}
+	for i := range doc.Cases {
+		c := &doc.Cases[i]
+		if c.Rule == "" {
+			c.Rule = ruleID
+		}
+		switch {
+		case c.Rule == "":
+			return nil, fmt.Errorf("%w: %s: case %q names no rule", ErrCase, file, c.Name)
+		case c.Expect != Hit && c.Expect != Miss && c.Expect != NearMiss:
+			return nil, fmt.Errorf("%w: %s: case %q expects %q, want hit, miss or near miss", ErrCase, file, c.Name, c.Expect)
+		}
+	}
+	return doc.Cases, nil
+}
+
+// Run runs cases against a set. An error is about a case that cannot be run.
+func Run(set *ruleset.Set, cases []Case) ([]Result, error) {
+	known := map[string]bool{}
+	for _, r := range set.Rules() {
+		known[r.ID] = true
+	}
+	engine, view := set.Engine(), field.NewView()
+	out := make([]Result, 0, len(cases))
+	for _, c := range cases {
+		if !known[c.Rule] {
+			return nil, fmt.Errorf("%w: case %q: there is no enabled rule %s", ErrCase, c.Name, c.Rule)
+		}
+		data, err := Batch(c)
+		if err != nil {
+			return nil, fmt.Errorf("%w: case %q: %w", ErrCase, c.Name, err)
+		}
+		var b eventv1.Batch
+		if err := eventv1.NewDecoder().Decode(data, &b); err != nil {
+			return nil, fmt.Errorf("decode case %q: %w", c.Name, err)
+		}
+		r := Result{Case: c.Name, Rule: c.Rule, Want: c.Expect}
+		reader, e := eventv1.NewReader(), eventv1.Event{}
+		reader.Reset(&b)
+		view.Batch(&b)
+		for reader.Next(&e) {
+			view.Event(&e)
+			engine.Eval(view, &e, func(m *ruleset.Rule) {
+				if m.ID != c.Rule {
+					r.Others = append(r.Others, m.ID)
+					return
+				}
+				r.Hit, r.Output = true, string(m.Output.Append(nil, view))
+			})
+		}
+		if err := reader.Err(); err != nil {
+			return nil, fmt.Errorf("decode case %q: %w", c.Name, err)
+		}
+		r.OK = r.Hit == (c.Expect == Hit)
+		out = append(out, r)
+	}
+	return out, nil
+}

@@ -1,0 +1,81 @@
+package evaluator
+
+import (
+	"fmt"
+	"sync"
+
+	"github.com/gyre-sec/gyre/bus"
+	"github.com/gyre-sec/gyre/evaluator/ruleset"
+	"github.com/gyre-sec/gyre/schemas/alertv1"
+	"github.com/gyre-sec/gyre/schemas/eventv1"
+	"github.com/gyre-sec/gyre/schemas/field"
+	"github.com/gyre-sec/gyre/schemas/subject"
+)
+
+// generation is a rule set in force with the workspaces made for it.
+type generation struct {
+	set  *ruleset.Set
+	pool sync.Pool
+}
+
+func newGeneration(set *ruleset.Set) *generation {
+	g := &generation{set: set}
+	g.pool.New = func() any {
+		return &work{digest: set.Digest(), engine: set.Engine(), decoder: eventv1.NewDecoder(), reader: eventv1.NewReader(), view: field.NewView()}
+	}
+	return g
+}
+
+// work is what one goroutine needs to evaluate a batch; it is reused.
+type work struct {
+	digest  string
+	engine  ruleset.Engine
+	decoder *eventv1.Decoder
+	reader  *eventv1.Reader
+	view    *field.View
+	batch   eventv1.Batch
+	event   eventv1.Event
+	text    []byte
+	out     []output
+	err     error
+}
+
+// output is an alert, encoded: nothing in it shares memory with the batch.
+type output struct {
+	rule, priority string
+	msg            bus.Message
+}
+
+// run evaluates a batch; the alerts are in out. An error means that these bytes can never be evaluated.
+func (w *work) run(data []byte) error {
+	clear(w.out)
+	w.out, w.err = w.out[:0], nil
+	if err := w.decoder.Decode(data, &w.batch); err != nil {
+		return err
+	}
+	w.reader.Reset(&w.batch)
+	w.view.Batch(&w.batch)
+	if len(w.batch.Lost) > 0 {
+		w.add(lostAlert(&w.batch, w.digest))
+	}
+	emit := func(r *ruleset.Rule) { w.add(newAlert(r, w.digest, w.view, w.text)) }
+	for w.reader.Next(&w.event) {
+		w.view.Event(&w.event)
+		w.engine.Eval(w.view, &w.event, emit)
+	}
+	if err := w.reader.Err(); err != nil {
+		return err
+	}
+	return w.err
+}
+
+func (w *work) add(a alertv1.Alert) {
+	data, err := a.Marshal()
+	if err != nil {
+		w.err = fmt.Errorf("encode alert: %w", err)
+		return
+	}
+	w.out = append(w.out, output{a.RuleID, a.Priority.String(), bus.Message{
+		Subject: subject.Alert(a.Priority.String(), a.RuleID, a.Node), ID: a.ID.String(), Data: data,
+	}})
+}

@@ -1,0 +1,194 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"sort"
+	"strings"
+	"time"
+
+	"github.com/dustin/go-humanize"
+	dto "github.com/prometheus/client_model/go"
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
+	"github.com/spf13/cobra"
+
+	"github.com/gyre-sec/gyre/bus"
+	"github.com/gyre-sec/gyre/gyre/instance"
+)
+
+// status is what `gyre status` shows; with --json as it stands.
+type status struct {
+	Instance *instanceStatus    `json:"instance,omitempty"`
+	Rules    *rulesStatus       `json:"rules,omitempty"`
+	Events   *eventsStatus      `json:"events,omitempty"`
+	Streams  []bus.StreamStatus `json:"streams"`
+}
+
+type instanceStatus struct {
+	PID     int       `json:"pid"`
+	Started time.Time `json:"started"`
+	Admin   string    `json:"admin"`
+}
+
+type rulesStatus struct {
+	Loaded int    `json:"loaded"`
+	Digest string `json:"digest"`
+	// Error is why the last reload was refused.
+	Error string `json:"error,omitempty"`
+}
+
+type eventsStatus struct {
+	Seen      uint64            `json:"seen"`
+	Evaluated uint64            `json:"evaluated"`
+	Alerts    uint64            `json:"alerts"`
+	Stored    uint64            `json:"alerts_stored"`
+	Lost      map[string]uint64 `json:"lost"`
+}
+
+func (a *app) statusCommand() *cobra.Command {
+	var asJSON bool
+	c := a.connects(&cobra.Command{Use: "status", Short: "Show streams, consumers, lag, events seen and lost, rules", Args: cobra.NoArgs, RunE: func(*cobra.Command, []string) error {
+		ctx, stop := interruptible()
+		defer stop()
+		st, err := a.status(ctx)
+		if err != nil {
+			return err
+		}
+		if asJSON {
+			e := json.NewEncoder(a.out)
+			e.SetIndent("", "  ")
+			return e.Encode(st)
+		}
+		return a.writeStatus(st)
+	}})
+	c.Flags().BoolVar(&asJSON, "json", false, "as a JSON object")
+	return c
+}
+
+func (a *app) status(ctx context.Context) (*status, error) {
+	b, info, err := a.openBus(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer b.Close()
+	st := &status{}
+	if st.Streams, err = b.Status(ctx); err != nil {
+		return nil, err
+	}
+	if info.PID != 0 {
+		st.Instance = &instanceStatus{info.PID, info.Started, info.Admin}
+		if err := st.fromMetrics(ctx, info); err != nil {
+			return nil, err
+		}
+	}
+	return st, nil
+}
+
+// fromMetrics reads the instance's metrics.
+func (s *status) fromMetrics(ctx context.Context, info instance.Info) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+info.Admin+"/metrics", nil)
+	if err != nil {
+		return err
+	}
+	resp, err := (&http.Client{Timeout: 5 * time.Second}).Do(req)
+	if err != nil {
+		return fmt.Errorf("read metrics of process %d: %w", info.PID, err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	parser := expfmt.NewTextParser(model.UTF8Validation)
+	families, err := parser.TextToMetricFamilies(resp.Body)
+	if err != nil {
+		return fmt.Errorf("read metrics of process %d: %w", info.PID, err)
+	}
+	s.Events = &eventsStatus{
+		Seen: sum(families["gyre_collector_events_total"]), Evaluated: sum(families["gyre_evaluator_events_total"]),
+		Alerts: sum(families["gyre_evaluator_alerts_total"]), Stored: sum(families["gyre_sink_stored_total"]), Lost: map[string]uint64{},
+	}
+	for _, m := range families["gyre_collector_lost_events_total"].GetMetric() {
+		if n := uint64(value(m)); n > 0 {
+			s.Events.Lost[label(m, "reason")] += n
+		}
+	}
+	for _, m := range families["gyre_rules_info"].GetMetric() {
+		s.Rules = &rulesStatus{int(value(m)), label(m, "digest"), label(m, "error")}
+	}
+	return nil
+}
+
+func value(m *dto.Metric) float64 {
+	return m.GetCounter().GetValue() + m.GetGauge().GetValue() + m.GetUntyped().GetValue()
+}
+
+func sum(f *dto.MetricFamily) uint64 {
+	total := 0.0
+	for _, m := range f.GetMetric() {
+		total += value(m)
+	}
+	return uint64(total)
+}
+
+func label(m *dto.Metric, name string) string {
+	for _, l := range m.GetLabel() {
+		if l.GetName() == name {
+			return l.GetValue()
+		}
+	}
+	return ""
+}
+
+func (a *app) writeStatus(s *status) error {
+	var b strings.Builder
+	if i := s.Instance; i != nil {
+		fmt.Fprintf(&b, "instance   process %d, up %s, metrics http://%s/metrics\n", i.PID, time.Since(i.Started).Round(time.Second), i.Admin)
+	}
+	if r := s.Rules; r != nil {
+		fmt.Fprintf(&b, "rules      %d loaded, digest %s\n", r.Loaded, r.Digest)
+		if r.Error != "" {
+			fmt.Fprintf(&b, "           LAST RELOAD REFUSED, the old rules are in force: %s\n", r.Error)
+		}
+	}
+	if e := s.Events; e != nil {
+		fmt.Fprintf(&b, "events     %d seen, %d evaluated, %d alerts, %d stored\n", e.Seen, e.Evaluated, e.Alerts, e.Stored)
+		if len(e.Lost) == 0 {
+			b.WriteString("lost       none\n")
+		}
+		for _, reason := range sortedKeys(e.Lost) {
+			fmt.Fprintf(&b, "lost       %d: %s\n", e.Lost[reason], reason)
+		}
+	}
+	b.WriteString("\nSTREAM     MESSAGES        BYTES  OLDEST     CONSUMER            LAG  UNACKED  REDELIVERED\n")
+	for _, st := range s.Streams {
+		oldest := "-"
+		if st.Messages > 0 {
+			oldest = time.Since(st.FirstTime).Round(time.Second).String()
+		}
+		fmt.Fprintf(&b, "%-9s %9d %12s  %-10s", st.Name, st.Messages, humanize.IBytes(st.Bytes), oldest)
+		if len(st.Consumers) == 0 {
+			b.WriteByte('\n')
+		}
+		for i, c := range st.Consumers {
+			if i > 0 {
+				fmt.Fprintf(&b, "%46s", "")
+			}
+			fmt.Fprintf(&b, " %-16s %6d %8d %12d", c.Name, c.Lag, c.AckPending, c.Redelivered)
+			if c.Lost > 0 {
+				fmt.Fprintf(&b, "  LOST %d MESSAGES TO STREAM LIMITS", c.Lost)
+			}
+			b.WriteByte('\n')
+		}
+	}
+	_, err := fmt.Fprint(a.out, b.String())
+	return err
+}
+
+func sortedKeys(m map[string]uint64) []string {
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	sort.Strings(keys)
+	return keys
+}
