@@ -211,7 +211,7 @@ func (s *Sink) flush(ctx context.Context, batch []item) {
 		err := s.store.InsertAlerts(ctx, alerts)
 		if err != nil {
 			s.failed.Inc()
-			if !down {
+			if !down && ctx.Err() == nil {
 				s.log.Warn("clickhouse does not take alerts", "err", err)
 				down = true
 			}

@@ -31,6 +31,8 @@ import (
 const (
 	maxSize    = 16 << 10
 	maxNesting = 100
+	maxNodes   = 4096
+	maxProgram = 10_000 // instructions of a compiled regular expression
 	maxLiteral = 1000
 	maxLoops   = 2
 	maxRegex   = 1000
@@ -47,6 +49,7 @@ func New(lists []rule.List, macros []string) (*Env, error) {
 	opts := []cel.EnvOption{
 		cel.ClearMacros(), cel.Macros(cel.GlobalMacro("has", 1, expandHas), cel.AllMacro, cel.ExistsMacro, cel.ExistsOneMacro),
 		cel.ParserExpressionSizeLimit(maxSize), cel.ParserRecursionLimit(maxNesting),
+		cel.ExpressionNodeLimit(maxNodes), cel.ExpressionNestingDepthLimit(maxNesting), cel.RegexProgramSizeLimit(maxProgram),
 	}
 	for _, f := range field.All() {
 		opts = append(opts, cel.Variable(f.Name, typeOf(f.Type)), cel.Variable(HasPrefix+f.Name, cel.BoolType))

@@ -75,6 +75,9 @@ func unary(name string, fn func(string) string) cel.EnvOption {
 
 // PathPrefix tells whether s is the path dir or lies below it.
 func PathPrefix(s, dir string) bool {
+	if s == "" || dir == "" {
+		return false
+	}
 	dir = strings.TrimSuffix(dir, "/")
 	return strings.HasPrefix(s, dir) && (len(s) == len(dir) || s[len(dir)] == '/')
 }
