@@ -153,18 +153,12 @@ func (w *Worker) consumer(ctx context.Context) (jetstream.Consumer, error) {
 	}
 }
 
+// pull consumes until ctx ends. The callback form of the client is used: its iterator keeps
+// messages in a channel of just the pull's size, and drops some when the server's status messages
+// come on top (nats.go v1.55, seen as a stall of AckWait).
 func (w *Worker) pull(ctx context.Context, cons jetstream.Consumer, msgs chan<- jetstream.Msg) error {
-	for ctx.Err() == nil {
-		it, err := cons.Messages(jetstream.PullMaxMessagesWithBytesLimit(w.cfg.PullMessages, w.cfg.PullBytes), jetstream.WithMessagesErrOnMissingHeartbeat(false))
-		if err != nil {
-			w.ready.Store(&err)
-			if !sleep(ctx, time.Second) {
-				break
-			}
-			continue
-		}
-		w.ready.Store(nil)
-		err = w.drain(ctx, it, msgs)
+	for cons != nil && ctx.Err() == nil {
+		err := w.consume(ctx, cons, msgs)
 		if ctx.Err() != nil {
 			break
 		}
@@ -173,30 +167,47 @@ func (w *Worker) pull(ctx context.Context, cons jetstream.Consumer, msgs chan<- 
 		if !sleep(ctx, 500*time.Millisecond) {
 			break
 		}
-		if cons, err = w.consumer(ctx); err != nil || cons == nil {
+		if cons, err = w.consumer(ctx); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// drain hands over messages until the iterator fails or ctx ends. What was pulled and not handed over is given back.
-func (w *Worker) drain(ctx context.Context, it jetstream.MessagesContext, msgs chan<- jetstream.Msg) error {
-	stop := context.AfterFunc(ctx, it.Stop)
-	defer stop()
-	defer it.Stop()
-	for {
-		m, err := it.Next()
-		if err != nil {
-			return err
-		}
-		w.b.metrics.received.WithLabelValues(w.cfg.Stage).Inc()
+// consume hands over messages until ctx ends or the consumption fails. What was pulled and not handed over is given back.
+func (w *Worker) consume(ctx context.Context, cons jetstream.Consumer, msgs chan<- jetstream.Msg) error {
+	var last atomic.Pointer[error]
+	received := w.b.metrics.received.WithLabelValues(w.cfg.Stage)
+	cc, err := cons.Consume(func(m jetstream.Msg) {
+		received.Inc()
 		select {
-		case msgs <- m:
 		case <-ctx.Done():
-			_ = m.Nak() // delivered again after AckWait if this does not arrive
-			return ctx.Err()
+		default:
+			select {
+			case msgs <- m:
+				return
+			case <-ctx.Done():
+			}
 		}
+		_ = m.Nak() // delivered again after AckWait if this does not arrive
+	}, jetstream.PullMaxMessagesWithBytesLimit(w.cfg.PullMessages, w.cfg.PullBytes), jetstream.ConsumeErrHandler(func(_ jetstream.ConsumeContext, err error) {
+		last.Store(&err)
+		w.b.log.Debug("pull", "stream", w.cfg.Stream, "consumer", w.cfg.Durable, "err", err)
+	}))
+	if err != nil {
+		return err
+	}
+	w.ready.Store(nil)
+	select {
+	case <-ctx.Done():
+		cc.Drain()
+		<-cc.Closed()
+		return nil
+	case <-cc.Closed():
+		if e := last.Load(); e != nil {
+			return *e
+		}
+		return errors.New("the server ended the consumption")
 	}
 }
 
