@@ -2,8 +2,11 @@
 package bustest
 
 import (
+	"errors"
 	"io"
 	"log/slog"
+	"net"
+	"sync"
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -16,7 +19,9 @@ import (
 type Server struct {
 	t   testing.TB
 	cfg embedded.Config
-	*embedded.Server
+
+	mu  sync.Mutex
+	srv *embedded.Server // nil while down
 }
 
 // Log discards what is logged.
@@ -30,8 +35,8 @@ func Start(t testing.TB) *Server {
 	s := &Server{t: t, cfg: cfg}
 	s.start()
 	t.Cleanup(func() {
-		if s.Server != nil {
-			s.Stop()
+		if srv := s.running(); srv != nil {
+			srv.Stop()
 		}
 	})
 	return s
@@ -43,15 +48,41 @@ func (s *Server) start() {
 	if err != nil {
 		s.t.Fatalf("start nats: %v", err)
 	}
-	s.Server = srv
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.srv = srv
 }
+
+func (s *Server) running() *embedded.Server {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.srv
+}
+
+// InProcessConn connects to the server without a socket; it fails while the server is down.
+func (s *Server) InProcessConn() (net.Conn, error) {
+	srv := s.running()
+	if srv == nil {
+		return nil, errors.New("the server is down")
+	}
+	return srv.InProcessConn()
+}
+
+// URL is where the server listens.
+func (s *Server) URL() string { return s.running().URL() }
+
+// Token is what clients authenticate with.
+func (s *Server) Token() string { return s.running().Token() }
 
 // Down stops the server; its data stays.
 func (s *Server) Down() {
 	s.t.Helper()
 	s.cfg.Listen, s.cfg.Token = s.URL()[len("nats://"):], s.Token()
-	s.Stop()
-	s.Server = nil
+	srv := s.running()
+	s.mu.Lock()
+	s.srv = nil
+	s.mu.Unlock()
+	srv.Stop()
 }
 
 // Up starts the server again on the same address with the same data, and for in-process connections.
