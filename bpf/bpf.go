@@ -3,9 +3,11 @@ package bpf
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/btf"
 	"github.com/cilium/ebpf/link"
 )
 
@@ -54,9 +56,11 @@ type Options struct {
 
 // Objects are loaded programs and maps. They see nothing until [Objects.Attach].
 type Objects struct {
-	Mode  Mode
-	coll  *ebpf.Collection
-	links []link.Link
+	Mode Mode
+	// Missing names the handlers that this kernel gives nothing to attach to in trampoline mode.
+	Missing []string
+	coll    *ebpf.Collection
+	links   []link.Link
 }
 
 // Load loads the programs of a mode. Errors wrap those of [ebpf.NewCollection]; a verifier's complaint is in them.
@@ -66,6 +70,10 @@ func Load(o Options) (*Objects, error) {
 		return nil, fmt.Errorf("read eBPF object: %w", err)
 	}
 	if err := prune(spec, o.Mode); err != nil {
+		return nil, err
+	}
+	missing, err := dropAmbiguous(spec)
+	if err != nil {
 		return nil, err
 	}
 	cpus, err := ebpf.PossibleCPU()
@@ -85,7 +93,7 @@ func Load(o Options) (*Objects, error) {
 	if err != nil {
 		return nil, fmt.Errorf("load eBPF programs (%s mode): %w", o.Mode, err)
 	}
-	return &Objects{Mode: o.Mode, coll: coll}, nil
+	return &Objects{Mode: o.Mode, Missing: missing, coll: coll}, nil
 }
 
 // TryTrampoline tells whether this kernel lets a program be attached to the exit of a function.
@@ -126,6 +134,31 @@ func prune(spec *ebpf.CollectionSpec, m Mode) error {
 	return nil
 }
 
+// dropAmbiguous removes trampoline programs whose target BTF has twice, which cannot be attached to by
+// name: entry points of syscalls that the kernel may be built without (seen: execveat on Debian's 6.1).
+func dropAmbiguous(spec *ebpf.CollectionSpec) ([]string, error) {
+	var kernel *btf.Spec
+	var missing []string
+	for name, p := range spec.Programs {
+		if p.AttachType != ebpf.AttachTraceFExit {
+			continue
+		}
+		if kernel == nil {
+			var err error
+			if kernel, err = btf.LoadKernelSpec(); err != nil {
+				return nil, fmt.Errorf("read the kernel's types: %w", err)
+			}
+		}
+		var fn *btf.Func
+		if errors.Is(kernel.TypeByName(p.AttachTo, &fn), btf.ErrMultipleMatches) {
+			delete(spec.Programs, name)
+			missing = append(missing, strings.TrimPrefix(name, "t_"))
+		}
+	}
+	slices.Sort(missing)
+	return missing, nil
+}
+
 // Attach attaches everything; [Objects.SetKind] says what is reported. On error what was attached stays until [Objects.Close].
 func (o *Objects) Attach() error {
 	names := lifecycle()
@@ -139,7 +172,9 @@ func (o *Objects) Attach() error {
 		names = append(names, "dispatch")
 	} else {
 		for _, s := range Syscalls() {
-			names = append(names, "t_"+s.Name)
+			if !slices.Contains(o.Missing, s.Name) {
+				names = append(names, "t_"+s.Name)
+			}
 		}
 	}
 	for _, n := range names {

@@ -26,15 +26,8 @@ int BPF_PROG(dispatch, struct pt_regs *regs, long ret)
 
 	if (nr >= SYSCALLS || !syscall_on[nr & (SYSCALLS - 1)])
 		return 0;
-	struct task_struct *task = bpf_get_current_task_btf();
-
-	if (task->thread_info.status & TS_COMPAT) { /* a 32-bit call: the number means another one */
-		struct counters *c = counters();
-
-		if (c)
-			c->compat++;
+	if (is_compat(bpf_get_current_task_btf()))
 		return 0;
-	}
 	bpf_tail_call(ctx, &handlers, nr);
 	return 0;
 }

@@ -81,7 +81,7 @@ static __always_inline void put_inet(struct scratch *s, struct sock *sk, u16 fam
 	}
 }
 
-HANDLER(connect)
+HANDLER_INNER(connect, "__sys_connect")
 {
 	if (!wanted(GYRE_CONNECT))
 		return 0;

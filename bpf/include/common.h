@@ -88,6 +88,18 @@ static __always_inline struct counters *counters(void)
 	return bpf_map_lookup_elem(&counts, &zero);
 }
 
+/* A 32-bit call: its number and registers mean other things. It is counted and passed over. */
+static __always_inline bool is_compat(struct task_struct *task)
+{
+	if (!(BPF_CORE_READ(task, thread_info.status) & TS_COMPAT))
+		return false;
+	struct counters *c = counters();
+
+	if (c)
+		c->compat++;
+	return true;
+}
+
 static __always_inline bool is_excluded(u32 tgid)
 {
 	return exclusions && bpf_map_lookup_elem(&excluded, &tgid);
@@ -264,6 +276,31 @@ static __always_inline void send(struct scratch *s)
 	int BPF_PROG(t_##name, struct pt_regs *regs, long ret)                    \
 	{                                                                         \
 		return on_##name(regs, ret);                                      \
+	}                                                                         \
+	SEC("tp_btf/sys_exit")                                                    \
+	int BPF_PROG(d_##name, struct pt_regs *regs, long ret)                    \
+	{                                                                         \
+		return on_##name(regs, ret);                                      \
+	}                                                                         \
+	static __always_inline int on_##name(struct pt_regs *regs, s64 ret)
+
+/*
+ * The same for a syscall whose entry point BTF has twice (those that a kernel may be built
+ * without), so that it cannot be attached to: the function that the entry point calls
+ * is hooked, and the registers are taken from the task.
+ */
+#define HANDLER_INNER(name, target)                                               \
+	static __always_inline int on_##name(struct pt_regs *regs, s64 ret);      \
+	SEC("fexit/" target)                                                      \
+	int t_##name(unsigned long long *ctx)                                     \
+	{                                                                         \
+		struct task_struct *task = bpf_get_current_task_btf();            \
+		u64 ret = 0;                                                      \
+                                                                                  \
+		if (is_compat(task))                                              \
+			return 0;                                                 \
+		bpf_get_func_ret(ctx, &ret);                                      \
+		return on_##name((void *)bpf_task_pt_regs(task), (s32)ret);       \
 	}                                                                         \
 	SEC("tp_btf/sys_exit")                                                    \
 	int BPF_PROG(d_##name, struct pt_regs *regs, long ret)                    \

@@ -43,6 +43,8 @@ type Report struct {
 	// Mode is the attach mode that works, Trampoline the reason why that one does not, if so.
 	Mode       bpf.Mode
 	Trampoline error
+	// Missing names syscalls that cannot be seen in this mode. A failed execveat may be among them; a successful one is always seen.
+	Missing []string
 }
 
 const btfFile = "/sys/kernel/btf/vmlinux"

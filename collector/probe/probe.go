@@ -62,6 +62,7 @@ func Open(o Options) (*Source, error) {
 	if err != nil {
 		return nil, loadProblem(err)
 	}
+	report.Missing = objs.Missing
 	s := &Source{objs: objs, report: report, flush: o.FlushInterval}
 	if s.flush <= 0 {
 		s.flush = 5 * time.Millisecond
@@ -163,29 +164,44 @@ func (s *Source) Seed(fn func(raw []byte) error) error {
 	return nil
 }
 
+// drainFor bounds how long Read goes on with what is in the ring buffer after its context has ended.
+const drainFor = time.Second
+
 // Read calls record for each record, in order, and idle when there are none for the
-// moment, at least once in a flush interval. A record is valid during the call. It returns nil when ctx ends or Close is called.
+// moment, at least once in a flush interval. A record is valid during the call. When ctx ends it
+// reads what is there, for at most a second, and returns nil; so it does when Close is called.
 func (s *Source) Read(ctx context.Context, record func(raw []byte), idle func()) error {
-	stop := context.AfterFunc(ctx, func() { _ = s.reader.Close() })
-	defer stop()
 	var rec ringbuf.Record
+	var until time.Time
 	for {
 		s.reader.SetDeadline(time.Now().Add(s.flush))
 		err := s.reader.ReadInto(&rec)
-		for err == nil {
+		for n := 1; err == nil; n++ {
 			record(rec.RawSample)
 			if rec.Remaining == 0 {
 				idle()
 			}
+			if n%1024 == 0 && ctx.Err() != nil {
+				break
+			}
 			err = s.reader.ReadInto(&rec)
 		}
 		switch {
-		case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, ringbuf.ErrFlushed):
+		case err == nil, errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, ringbuf.ErrFlushed):
 			idle()
 		case errors.Is(err, ringbuf.ErrClosed):
 			return nil
 		default:
 			return fmt.Errorf("read ring buffer: %w", err)
+		}
+		if ctx.Err() == nil {
+			continue
+		}
+		if until.IsZero() {
+			until = time.Now().Add(drainFor)
+		}
+		if err != nil || time.Now().After(until) { // nothing was left, or it would not end
+			return nil
 		}
 	}
 }

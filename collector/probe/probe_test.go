@@ -495,6 +495,9 @@ func TestSeed(t *testing.T) {
 	// Process 1 is not asked for: the iterator of Linux 6.18 was seen to pass over it. The process table completes such a process from /proc.
 	for _, pid := range []int{os.Getpid(), os.Getppid(), cmd.Process.Pid} {
 		r, ok := found[uint32(pid)]
+		if pid == 1 { // the parent in the virtual machine
+			continue
+		}
 		if !ok {
 			t.Errorf("process %d is not in the seed", pid)
 			continue
