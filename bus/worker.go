@@ -43,7 +43,7 @@ type WorkerConfig struct {
 	MaxAckPending int
 	// PullMessages and PullBytes bound what one pull asks for; 0 means 64 and 8 MiB.
 	PullMessages, PullBytes int
-	// AckWait is after how long an unacknowledged message is delivered again; 0 means 30 s.
+	// AckWait is after how long an unacknowledged message is delivered again; 0 means 10 s.
 	AckWait time.Duration
 	// New starts a durable that does not exist at the end of the stream rather than at its start.
 	New bool
@@ -77,7 +77,7 @@ func (b *Bus) NewWorker(cfg WorkerConfig, handle Handler) *Worker {
 	def(&cfg.PullMessages, 64)
 	def(&cfg.PullBytes, 8<<20)
 	if cfg.AckWait <= 0 {
-		cfg.AckWait = 30 * time.Second
+		cfg.AckWait = 10 * time.Second
 	}
 	w := &Worker{b: b, cfg: cfg, handle: handle, dead: b.NewPublisher(PublisherConfig{Stage: cfg.Stage + "-dead", Codec: None})}
 	w.ready.Store(&errStarting)

@@ -144,14 +144,14 @@ func gyre(args ...string) (stdout, stderr string, err error) {
 // eventually polls until ok returns nil.
 func eventually(t *testing.T, what string, ok func() error) {
 	t.Helper()
-	deadline := time.Now().Add(45 * time.Second)
+	deadline := time.Now().Add(2 * time.Minute)
 	for {
 		err := ok()
 		if err == nil {
 			return
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("%s did not happen in 45 s: %v", what, err)
+			t.Fatalf("%s did not happen in 2 minutes: %v", what, err)
 		}
 		time.Sleep(50 * time.Millisecond)
 	}
