@@ -6,7 +6,6 @@ BIN := bin
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 LDFLAGS := -s -w -X github.com/gyre-sec/gyre/daemon.version=$(VERSION)
 GOTEST ?= go test
-LINT = go tool -modfile=.tools/go.mod
 
 .PHONY: help up build test race lint fmt tidy generate check-generate fuzz bench kernel-test e2e deps deps-test down clean
 
@@ -52,7 +51,8 @@ check-generate: generate ## prove that the committed eBPF objects are what the s
 	@git diff --exit-code -- bpf && echo "check-generate: the committed objects are current"
 
 lint: ## run the linters
-	@$(LINT) golangci-lint run $(addsuffix /...,$(addprefix ./,$(MODULES)))
+	@GOWORK=off go -C .tools build -o ../bin/golangci-lint github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+	@bin/golangci-lint run $(addsuffix /...,$(addprefix ./,$(MODULES)))
 
 fmt: ## format the Go sources
 	@gofmt -w $(MODULES)

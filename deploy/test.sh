@@ -6,7 +6,8 @@ cd "$(dirname "$0")/.."
 
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
-go tool -modfile=.tools/go.mod gotestsum --format pkgname --format-icons text --jsonfile "$log" -- \
+GOWORK=off go -C .tools build -o ../bin/gotestsum gotest.tools/gotestsum || exit 1
+bin/gotestsum --format pkgname --format-icons text --jsonfile "$log" -- \
   -count=1 -p 1 -timeout 40m ./bpf/... ./bus/... ./collector/... ./daemon/... ./enricher/... ./evaluator/... ./gyre/... ./schemas/... ./sink/...
 status=$?
 
