@@ -22,7 +22,7 @@ func run() int {
 	var load daemon.LoadOptions
 	load.Sections = sections
 	load.EnvPrefix = "GYRE"
-	load.Known = []string{"collector", "enricher", "evaluator", "embedded"}
+	load.Known = []string{"up", "collector", "enricher", "evaluator"}
 	flag.StringVar(&load.Path, "config", "", "configuration `file`")
 	flag.Func("set", "set `section.key=value` of the configuration", func(s string) error { load.Sets = append(load.Sets, s); return nil })
 	defaults := flag.Bool("print-defaults", false, "print the default configuration and exit")
