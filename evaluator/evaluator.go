@@ -98,6 +98,9 @@ func (e *Evaluator) Run(ctx context.Context) error {
 		case <-gctx.Done():
 			return nil
 		}
+		if !e.settled(gctx) {
+			return nil
+		}
 		e.reload() // with the bucket's rules, before the first event
 		return e.consume(gctx)
 	})

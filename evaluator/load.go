@@ -192,8 +192,37 @@ func (e *Evaluator) follow(ctx context.Context) error {
 		case <-tick.C:
 		case <-e.changed:
 		}
-		e.reload()
+		if e.settled(ctx) {
+			e.reload()
+		}
 	}
+}
+
+// settleTime is how long rule files must stay the same before they are loaded: an editor or a copy may be
+// in the middle of writing them, and a truncated file can be a valid, empty one.
+const settleTime = 100 * time.Millisecond
+
+// settled waits until the files are the same for a while; false means that ctx has ended.
+func (e *Evaluator) settled(ctx context.Context) bool {
+	look := func() (sum [32]byte) {
+		if in, err := e.inputs(); err == nil {
+			sum = fingerprint(in)
+		}
+		return sum
+	}
+	for last := look(); last != e.tried; {
+		select {
+		case <-ctx.Done():
+			return false
+		case <-time.After(settleTime):
+		}
+		now := look()
+		if now == last {
+			break
+		}
+		last = now
+	}
+	return true
 }
 
 // watchKV keeps the bucket's rule files; current is called when all that are there have been read.
