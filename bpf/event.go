@@ -25,13 +25,10 @@ const (
 
 	ExitStatus, ExitLast, ExitSlots = 0, 1, 2
 
-	OpenFD, OpenDirFD, OpenPath, OpenBase, OpenNameRaw, OpenFlags, OpenMode, OpenResolve, OpenDev, OpenIno, OpenFileFlags, OpenFileMode, OpenSlots = 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12
+	OpenFD, OpenDirFD, OpenPath, OpenBase, OpenNameRaw, OpenFlags, OpenMode, OpenResolve, OpenDev, OpenIno, OpenFileFlags, OpenFileMode, OpenFolded, OpenSlots = 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13
 
-	ConnectFD, ConnectFamily, ConnectSockType, ConnectProto, ConnectSAddr, ConnectSPort, ConnectDAddr, ConnectDPort, ConnectPath, ConnectNetNS, ConnectSlots = 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
-
-	UnlinkDirFD, UnlinkBase, UnlinkName, UnlinkFlags, UnlinkSlots = 0, 1, 2, 3, 4
-
-	RenameOldDirFD, RenameOldBase, RenameOldName, RenameNewDirFD, RenameNewBase, RenameNewName, RenameFlags, RenameSlots = 0, 1, 2, 3, 4, 5, 6, 7
+	// What [OpSocket] appends starts at MessageSocket.
+	MessageFD, MessageSize, MessageSocket, MessageSlots = 0, 1, 2, 11
 )
 
 // Slots of a process snapshot, counted from the end of the kind's own; enum gyre_snapshot.
@@ -68,6 +65,7 @@ const (
 	SnapExeCtime
 	SnapExeMtime
 	SnapExeFlags
+	SnapEnv
 	SnapCount
 )
 
@@ -81,6 +79,7 @@ const (
 	ExeSetgid
 	ExeArgsCut
 	ExeKThread
+	ExeEnvCut
 )
 
 // HeaderSize is sizeof(struct gyre_header).
@@ -148,3 +147,6 @@ func (r *Record) Bytes(i int) []byte {
 	}
 	return r.raw[off : off+n : off+n]
 }
+
+// Raw is the whole record.
+func (r *Record) Raw() []byte { return r.raw }

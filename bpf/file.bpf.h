@@ -1,134 +1,164 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
-/* Files: open, unlink, rename. */
+/* The open family, whose records tell what the kernel opened. */
 #ifndef GYRE_FILE_H
 #define GYRE_FILE_H
 
+#include "include/call.h"
 #include "include/path.h"
 
-struct open_how_user {
+#define O_CREAT_WRONLY_TRUNC 01101
+
+/* What was asked for. */
+struct open_args {
+	s64 dirfd;
+	const void *name;
 	u64 flags, mode, resolve;
+	bool user; /* name is in user memory */
 };
 
-static __always_inline int opened(u32 kind, s64 dirfd, const void *name, u64 flags, u64 mode, u64 resolve, s64 ret)
-{
-	if (!wanted(kind))
-		return 0;
-	struct scratch *s = take(kind);
+/* An open that may be folded: the same file, in the same way, by the same process. */
+struct fold_key {
+	u64 start, ino;
+	u32 tgid, dev, flags, kind;
+};
+struct fold {
+	u64 since;
+	u32 count;
+	u32 pad;
+};
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 16384);
+	__type(key, struct fold_key);
+	__type(value, struct fold);
+} folds SEC(".maps");
 
-	if (!s)
-		return 0;
+/* Is the open a repetition within the window? If not, before is how many were since the last one that was told. */
+static __always_inline bool folded(struct task_struct *task, u32 kind, struct inode *inode, u64 flags, u32 *before)
+{
+	*before = 0;
+	if (!fold_window)
+		return false;
+	u64 now = bpf_ktime_get_boot_ns();
+	struct fold_key key = {
+		.start = BPF_CORE_READ(task, group_leader, start_boottime), .ino = BPF_CORE_READ(inode, i_ino),
+		.tgid = bpf_get_current_pid_tgid() >> 32, .dev = BPF_CORE_READ(inode, i_sb, s_dev), .flags = flags, .kind = kind,
+	};
+	struct fold *f = bpf_map_lookup_elem(&folds, &key);
+
+	if (f && now - f->since < fold_window) {
+		BUMP(f->count);
+		COUNT(folded, kind);
+		return true;
+	}
+	struct fold fresh = {.since = now};
+
+	if (f)
+		*before = f->count;
+	bpf_map_update_elem(&folds, &key, &fresh, BPF_ANY);
+	return false;
+}
+
+/* Does a mute list have the n bytes of a path at p, in the scratch? */
+static __always_inline bool path_muted(struct scratch *s, const void *p, u32 n)
+{
+	if (!mute_paths)
+		return false;
+	n = AT_MOST(n, MUTE_PREFIX - 1);
+	s->mute.bits = 8 * n;
+	bpf_probe_read_kernel(s->mute.path, n, p);
+	return bpf_map_lookup_elem(&muted_paths, &s->mute) != 0;
+}
+
+/* Appends the slots of an open and sends the record, or drops it. */
+static __always_inline void put_open(struct scratch *s, u32 kind, struct open_args *o, s64 ret)
+{
 	struct task_struct *task = (void *)bpf_get_current_task();
 	struct file *f = ret >= 0 ? file_of(task, ret) : 0;
 	struct inode *inode = f ? BPF_CORE_READ(f, f_inode) : 0;
+	u32 before = 0, at;
+	bool walked = false;
 
-	begin(s, kind, 12, ret);
+	if (inode && folded(task, kind, inode, o->flags, &before)) {
+		give(s);
+		return;
+	}
 	put(s, ret >= 0 ? ret : -1);
-	put(s, (s32)dirfd);
+	put(s, (s32)o->dirfd);
+	at = s->off;
 	if (f)
-		put_path(s, task, (void *)f + bpf_core_field_offset(struct file, f_path));
+		walked = put_path(s, task, (void *)f + bpf_core_field_offset(struct file, f_path));
 	else
 		put_none(s);
-	if (f)
+	if (walked) {
+		if (path_muted(s, s->rec + (at & (REC_BODY - 1)), s->off - at)) {
+			COUNT(muted, kind);
+			give(s);
+			return;
+		}
 		put_none(s); /* the path says it all */
-	else
-		put_base(s, task, dirfd, name);
-	put_str(s, name, true);
-	put(s, flags);
-	put(s, mode);
-	put(s, resolve);
+	} else
+		put_base(s, task, o->dirfd, o->name, o->user);
+	at = s->off;
+	put_str(s, o->name, o->user);
+	if (!walked && path_muted(s, s->rec + (at & (REC_BODY - 1)), s->off - at)) {
+		COUNT(muted, kind);
+		give(s);
+		return;
+	}
+	put(s, o->flags);
+	put(s, o->mode);
+	put(s, o->resolve);
 	put(s, inode ? BPF_CORE_READ(inode, i_sb, s_dev) : 0);
 	put(s, inode ? BPF_CORE_READ(inode, i_ino) : 0);
 	put(s, inode ? file_flags(f) : 0);
 	put(s, inode ? BPF_CORE_READ(inode, i_mode) : 0);
+	put(s, before);
 	send(s);
-	return 0;
 }
 
-HANDLER(open)
+HANDLER(on_open)
 {
-	return opened(GYRE_OPEN, AT_FDCWD, (void *)ARG1(regs), (u32)ARG2(regs), (u16)ARG3(regs), 0, ret);
-}
+	struct call c;
+	struct open_args o = {.dirfd = AT_FDCWD, .user = true};
 
-HANDLER(openat)
-{
-	return opened(GYRE_OPENAT, ARG1(regs), (void *)ARG2(regs), (u32)ARG3(regs), (u16)ARG4(regs), 0, ret);
-}
-
-HANDLER(openat2)
-{
-	struct open_how_user how = {};
-
-	bpf_probe_read_user(&how, sizeof(how), (void *)ARG3(regs));
-	return opened(GYRE_OPENAT2, ARG1(regs), (void *)ARG2(regs), how.flags, how.mode, how.resolve, ret);
-}
-
-HANDLER(creat)
-{
-	return opened(GYRE_CREAT, AT_FDCWD, (void *)ARG1(regs), 01101, (u16)ARG2(regs), 0, ret);
-}
-
-static __always_inline int unlinked_name(u32 kind, s64 dirfd, const void *name, u64 flags, s64 ret)
-{
-	if (!wanted(kind))
+	if (!load_call(&c, regs, ret))
 		return 0;
-	struct scratch *s = take(kind);
+	switch (c.row->kind) {
+	case GYRE_OPEN:
+		o.name = (void *)c.a[0];
+		o.flags = (u32)c.a[1];
+		o.mode = (u16)c.a[2];
+		break;
+	case GYRE_CREAT:
+		o.name = (void *)c.a[0];
+		o.flags = O_CREAT_WRONLY_TRUNC;
+		o.mode = (u16)c.a[1];
+		break;
+	case GYRE_OPENAT2: {
+		u64 how[3] = {};
+
+		bpf_probe_read_user(how, sizeof(how), (void *)c.a[2]);
+		o.dirfd = (s32)c.a[0];
+		o.name = (void *)c.a[1];
+		o.flags = how[0];
+		o.mode = how[1];
+		o.resolve = how[2];
+		break;
+	}
+	default:
+		o.dirfd = (s32)c.a[0];
+		o.name = (void *)c.a[1];
+		o.flags = (u32)c.a[2];
+		o.mode = (u16)c.a[3];
+	}
+	struct scratch *s = take(c.row->kind);
 
 	if (!s)
 		return 0;
-	begin(s, kind, 4, ret);
-	put(s, (s32)dirfd);
-	put_base(s, (void *)bpf_get_current_task(), dirfd, name);
-	put_str(s, name, true);
-	put(s, flags);
-	send(s);
+	begin_call(s, &c);
+	put_open(s, c.row->kind, &o, c.ret);
 	return 0;
-}
-
-HANDLER(unlink)
-{
-	return unlinked_name(GYRE_UNLINK, AT_FDCWD, (void *)ARG1(regs), 0, ret);
-}
-
-HANDLER(unlinkat)
-{
-	return unlinked_name(GYRE_UNLINKAT, ARG1(regs), (void *)ARG2(regs), (u32)ARG3(regs), ret);
-}
-
-static __always_inline int renamed(u32 kind, s64 olddir, const void *old, s64 newdir, const void *new, u64 flags, s64 ret)
-{
-	if (!wanted(kind))
-		return 0;
-	struct scratch *s = take(kind);
-
-	if (!s)
-		return 0;
-	struct task_struct *task = (void *)bpf_get_current_task();
-
-	begin(s, kind, 7, ret);
-	put(s, (s32)olddir);
-	put_base(s, task, olddir, old);
-	put_str(s, old, true);
-	put(s, (s32)newdir);
-	put_base(s, task, newdir, new);
-	put_str(s, new, true);
-	put(s, flags);
-	send(s);
-	return 0;
-}
-
-HANDLER(rename)
-{
-	return renamed(GYRE_RENAME, AT_FDCWD, (void *)ARG1(regs), AT_FDCWD, (void *)ARG2(regs), 0, ret);
-}
-
-HANDLER(renameat)
-{
-	return renamed(GYRE_RENAMEAT, ARG1(regs), (void *)ARG2(regs), ARG3(regs), (void *)ARG4(regs), 0, ret);
-}
-
-HANDLER(renameat2)
-{
-	return renamed(GYRE_RENAMEAT2, ARG1(regs), (void *)ARG2(regs), ARG3(regs), (void *)ARG4(regs), (u32)ARG5(regs), ret);
 }
 
 #endif

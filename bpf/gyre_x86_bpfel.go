@@ -15,11 +15,87 @@ import (
 
 type gyreCounters struct {
 	_      structs.HostLayout
-	Sent   [64]uint64
-	Full   [64]uint64
-	Busy   [64]uint64
-	Compat uint64
-	Pad    uint64
+	Sent   [128]uint64
+	Full   [128]uint64
+	Busy   [128]uint64
+	Muted  [128]uint64
+	Folded [128]uint64
+}
+
+type gyreEnded struct {
+	_     structs.HostLayout
+	Start uint64
+	Tgid  uint64
+}
+
+type gyreExePath struct {
+	_    structs.HostLayout
+	Path [252]uint8
+}
+
+type gyreFold struct {
+	_     structs.HostLayout
+	Since uint64
+	Count uint32
+	Pad   uint32
+}
+
+type gyreFoldKey struct {
+	_     structs.HostLayout
+	Start uint64
+	Ino   uint64
+	Tgid  uint32
+	Dev   uint32
+	Flags uint32
+	Kind  uint32
+}
+
+type gyreGyreRow struct {
+	_         structs.HostLayout
+	Kind      uint16
+	Handler   uint8
+	Condition uint8
+	Arg       uint8
+	Nvalues   uint8
+	Nops      uint8
+	Nslots    uint8
+	Values    [6]uint32
+	Ops       [12]struct {
+		_   structs.HostLayout
+		Op  uint8
+		Arg uint8
+		Aux uint8
+		Pad uint8
+	}
+}
+
+type gyreMuteKey struct {
+	_    structs.HostLayout
+	Bits uint32
+	Path [252]uint8
+}
+
+type gyrePeerKey struct {
+	_      structs.HostLayout
+	Socket uint64
+	Addr   [16]uint8
+	Tgid   uint32
+	Port   uint16
+	Kind   uint16
+}
+
+type gyreRequest struct {
+	_       structs.HostLayout
+	Kind    uint32
+	Fd      int32
+	OtherFd int32
+	AddrLen uint32
+	Flags   uint64
+	Mode    uint64
+	Resolve uint64
+	Addr    uint64
+	Name    [4096]uint8
+	Other   [4096]uint8
 }
 
 type gyreScratch struct {
@@ -28,58 +104,73 @@ type gyreScratch struct {
 	Off    uint32
 	Slot   uint32
 	PathAt uint32
+	A      [8]uint64
 	Rec    [36864]uint8
 	Path   [8192]uint8
+	Mute   struct {
+		_    structs.HostLayout
+		Bits uint32
+		Path [252]uint8
+	}
+}
+
+type gyreWritten struct {
+	_     structs.HostLayout
+	Start uint64
+	Ino   uint64
+	Tgid  uint32
+	Dev   uint32
 }
 
 // Names of all BPF objects in the ELF.
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	gyreMapCounts         = "counts"
-	gyreMapEvents         = "events"
-	gyreMapExcluded       = "excluded"
-	gyreMapHandlers       = "handlers"
-	gyreMapScratches      = "scratches"
-	gyreProgD_connect     = "d_connect"
-	gyreProgD_creat       = "d_creat"
-	gyreProgD_execve      = "d_execve"
-	gyreProgD_execveat    = "d_execveat"
-	gyreProgD_open        = "d_open"
-	gyreProgD_openat      = "d_openat"
-	gyreProgD_openat2     = "d_openat2"
-	gyreProgD_rename      = "d_rename"
-	gyreProgD_renameat    = "d_renameat"
-	gyreProgD_renameat2   = "d_renameat2"
-	gyreProgD_unlink      = "d_unlink"
-	gyreProgD_unlinkat    = "d_unlinkat"
-	gyreProgDispatch      = "dispatch"
-	gyreProgExecDone      = "exec_done"
-	gyreProgExitDone      = "exit_done"
-	gyreProgForkDone      = "fork_done"
-	gyreProgSeed          = "seed"
-	gyreProgT_connect     = "t_connect"
-	gyreProgT_creat       = "t_creat"
-	gyreProgT_execve      = "t_execve"
-	gyreProgT_execveat    = "t_execveat"
-	gyreProgT_open        = "t_open"
-	gyreProgT_openat      = "t_openat"
-	gyreProgT_openat2     = "t_openat2"
-	gyreProgT_probe       = "t_probe"
-	gyreProgT_rename      = "t_rename"
-	gyreProgT_renameat    = "t_renameat"
-	gyreProgT_renameat2   = "t_renameat2"
-	gyreProgT_unlink      = "t_unlink"
-	gyreProgT_unlinkat    = "t_unlinkat"
-	gyreVarExclusions     = "exclusions"
-	gyreVarKindOn         = "kind_on"
-	gyreVarSyscallOn      = "syscall_on"
-	gyreVarThreadsOn      = "threads_on"
-	gyreVarUnusedExeFlag  = "unused_exe_flag"
-	gyreVarUnusedFlag     = "unused_flag"
-	gyreVarUnusedHeader   = "unused_header"
-	gyreVarUnusedSnapshot = "unused_snapshot"
-	gyreVarWakeBytes      = "wake_bytes"
+	gyreMapCounts          = "counts"
+	gyreMapEnded           = "ended"
+	gyreMapEvents          = "events"
+	gyreMapExcluded        = "excluded"
+	gyreMapFolds           = "folds"
+	gyreMapHandlers        = "handlers"
+	gyreMapMutedExes       = "muted_exes"
+	gyreMapMutedGroups     = "muted_groups"
+	gyreMapMutedPaths      = "muted_paths"
+	gyreMapPeers           = "peers"
+	gyreMapRequests        = "requests"
+	gyreMapRows            = "rows"
+	gyreMapScratches       = "scratches"
+	gyreMapWritten         = "written"
+	gyreProgDispatch       = "dispatch"
+	gyreProgExecDone       = "exec_done"
+	gyreProgExitDone       = "exit_done"
+	gyreProgForkDone       = "fork_done"
+	gyreProgOnExec         = "on_exec"
+	gyreProgOnMessage      = "on_message"
+	gyreProgOnOpen         = "on_open"
+	gyreProgOnRow          = "on_row"
+	gyreProgSeed           = "seed"
+	gyreProgUringComplete  = "uring_complete"
+	gyreProgUringSubmit    = "uring_submit"
+	gyreVarEnvOn           = "env_on"
+	gyreVarExclusions      = "exclusions"
+	gyreVarFoldWindow      = "fold_window"
+	gyreVarKindOn          = "kind_on"
+	gyreVarMuteExes        = "mute_exes"
+	gyreVarMuteGroups      = "mute_groups"
+	gyreVarMutePaths       = "mute_paths"
+	gyreVarSyscallOn       = "syscall_on"
+	gyreVarThreadsOn       = "threads_on"
+	gyreVarUnusedBase      = "unused_base"
+	gyreVarUnusedCondition = "unused_condition"
+	gyreVarUnusedExeFlag   = "unused_exe_flag"
+	gyreVarUnusedFlag      = "unused_flag"
+	gyreVarUnusedHandler   = "unused_handler"
+	gyreVarUnusedHeader    = "unused_header"
+	gyreVarUnusedLimit     = "unused_limit"
+	gyreVarUnusedOp        = "unused_op"
+	gyreVarUnusedSnapshot  = "unused_snapshot"
+	gyreVarUringCqe        = "uring_cqe"
+	gyreVarWakeBytes       = "wake_bytes"
 )
 
 // loadGyre returns the embedded CollectionSpec for gyre.
@@ -124,62 +215,63 @@ type gyreSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type gyreProgramSpecs struct {
-	D_connect   *ebpf.ProgramSpec `ebpf:"d_connect"`
-	D_creat     *ebpf.ProgramSpec `ebpf:"d_creat"`
-	D_execve    *ebpf.ProgramSpec `ebpf:"d_execve"`
-	D_execveat  *ebpf.ProgramSpec `ebpf:"d_execveat"`
-	D_open      *ebpf.ProgramSpec `ebpf:"d_open"`
-	D_openat    *ebpf.ProgramSpec `ebpf:"d_openat"`
-	D_openat2   *ebpf.ProgramSpec `ebpf:"d_openat2"`
-	D_rename    *ebpf.ProgramSpec `ebpf:"d_rename"`
-	D_renameat  *ebpf.ProgramSpec `ebpf:"d_renameat"`
-	D_renameat2 *ebpf.ProgramSpec `ebpf:"d_renameat2"`
-	D_unlink    *ebpf.ProgramSpec `ebpf:"d_unlink"`
-	D_unlinkat  *ebpf.ProgramSpec `ebpf:"d_unlinkat"`
-	Dispatch    *ebpf.ProgramSpec `ebpf:"dispatch"`
-	ExecDone    *ebpf.ProgramSpec `ebpf:"exec_done"`
-	ExitDone    *ebpf.ProgramSpec `ebpf:"exit_done"`
-	ForkDone    *ebpf.ProgramSpec `ebpf:"fork_done"`
-	Seed        *ebpf.ProgramSpec `ebpf:"seed"`
-	T_connect   *ebpf.ProgramSpec `ebpf:"t_connect"`
-	T_creat     *ebpf.ProgramSpec `ebpf:"t_creat"`
-	T_execve    *ebpf.ProgramSpec `ebpf:"t_execve"`
-	T_execveat  *ebpf.ProgramSpec `ebpf:"t_execveat"`
-	T_open      *ebpf.ProgramSpec `ebpf:"t_open"`
-	T_openat    *ebpf.ProgramSpec `ebpf:"t_openat"`
-	T_openat2   *ebpf.ProgramSpec `ebpf:"t_openat2"`
-	T_probe     *ebpf.ProgramSpec `ebpf:"t_probe"`
-	T_rename    *ebpf.ProgramSpec `ebpf:"t_rename"`
-	T_renameat  *ebpf.ProgramSpec `ebpf:"t_renameat"`
-	T_renameat2 *ebpf.ProgramSpec `ebpf:"t_renameat2"`
-	T_unlink    *ebpf.ProgramSpec `ebpf:"t_unlink"`
-	T_unlinkat  *ebpf.ProgramSpec `ebpf:"t_unlinkat"`
+	Dispatch      *ebpf.ProgramSpec `ebpf:"dispatch"`
+	ExecDone      *ebpf.ProgramSpec `ebpf:"exec_done"`
+	ExitDone      *ebpf.ProgramSpec `ebpf:"exit_done"`
+	ForkDone      *ebpf.ProgramSpec `ebpf:"fork_done"`
+	OnExec        *ebpf.ProgramSpec `ebpf:"on_exec"`
+	OnMessage     *ebpf.ProgramSpec `ebpf:"on_message"`
+	OnOpen        *ebpf.ProgramSpec `ebpf:"on_open"`
+	OnRow         *ebpf.ProgramSpec `ebpf:"on_row"`
+	Seed          *ebpf.ProgramSpec `ebpf:"seed"`
+	UringComplete *ebpf.ProgramSpec `ebpf:"uring_complete"`
+	UringSubmit   *ebpf.ProgramSpec `ebpf:"uring_submit"`
 }
 
 // gyreMapSpecs contains maps before they are loaded into the kernel.
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type gyreMapSpecs struct {
-	Counts    *ebpf.MapSpec `ebpf:"counts"`
-	Events    *ebpf.MapSpec `ebpf:"events"`
-	Excluded  *ebpf.MapSpec `ebpf:"excluded"`
-	Handlers  *ebpf.MapSpec `ebpf:"handlers"`
-	Scratches *ebpf.MapSpec `ebpf:"scratches"`
+	Counts      *ebpf.MapSpec `ebpf:"counts"`
+	Ended       *ebpf.MapSpec `ebpf:"ended"`
+	Events      *ebpf.MapSpec `ebpf:"events"`
+	Excluded    *ebpf.MapSpec `ebpf:"excluded"`
+	Folds       *ebpf.MapSpec `ebpf:"folds"`
+	Handlers    *ebpf.MapSpec `ebpf:"handlers"`
+	MutedExes   *ebpf.MapSpec `ebpf:"muted_exes"`
+	MutedGroups *ebpf.MapSpec `ebpf:"muted_groups"`
+	MutedPaths  *ebpf.MapSpec `ebpf:"muted_paths"`
+	Peers       *ebpf.MapSpec `ebpf:"peers"`
+	Requests    *ebpf.MapSpec `ebpf:"requests"`
+	Rows        *ebpf.MapSpec `ebpf:"rows"`
+	Scratches   *ebpf.MapSpec `ebpf:"scratches"`
+	Written     *ebpf.MapSpec `ebpf:"written"`
 }
 
 // gyreVariableSpecs contains global variables before they are loaded into the kernel.
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type gyreVariableSpecs struct {
-	Exclusions     *ebpf.VariableSpec `ebpf:"exclusions"`
-	KindOn         *ebpf.VariableSpec `ebpf:"kind_on"`
-	SyscallOn      *ebpf.VariableSpec `ebpf:"syscall_on"`
-	ThreadsOn      *ebpf.VariableSpec `ebpf:"threads_on"`
-	UnusedExeFlag  *ebpf.VariableSpec `ebpf:"unused_exe_flag"`
-	UnusedFlag     *ebpf.VariableSpec `ebpf:"unused_flag"`
-	UnusedHeader   *ebpf.VariableSpec `ebpf:"unused_header"`
-	UnusedSnapshot *ebpf.VariableSpec `ebpf:"unused_snapshot"`
-	WakeBytes      *ebpf.VariableSpec `ebpf:"wake_bytes"`
+	EnvOn           *ebpf.VariableSpec `ebpf:"env_on"`
+	Exclusions      *ebpf.VariableSpec `ebpf:"exclusions"`
+	FoldWindow      *ebpf.VariableSpec `ebpf:"fold_window"`
+	KindOn          *ebpf.VariableSpec `ebpf:"kind_on"`
+	MuteExes        *ebpf.VariableSpec `ebpf:"mute_exes"`
+	MuteGroups      *ebpf.VariableSpec `ebpf:"mute_groups"`
+	MutePaths       *ebpf.VariableSpec `ebpf:"mute_paths"`
+	SyscallOn       *ebpf.VariableSpec `ebpf:"syscall_on"`
+	ThreadsOn       *ebpf.VariableSpec `ebpf:"threads_on"`
+	UnusedBase      *ebpf.VariableSpec `ebpf:"unused_base"`
+	UnusedCondition *ebpf.VariableSpec `ebpf:"unused_condition"`
+	UnusedExeFlag   *ebpf.VariableSpec `ebpf:"unused_exe_flag"`
+	UnusedFlag      *ebpf.VariableSpec `ebpf:"unused_flag"`
+	UnusedHandler   *ebpf.VariableSpec `ebpf:"unused_handler"`
+	UnusedHeader    *ebpf.VariableSpec `ebpf:"unused_header"`
+	UnusedLimit     *ebpf.VariableSpec `ebpf:"unused_limit"`
+	UnusedOp        *ebpf.VariableSpec `ebpf:"unused_op"`
+	UnusedSnapshot  *ebpf.VariableSpec `ebpf:"unused_snapshot"`
+	UringCqe        *ebpf.VariableSpec `ebpf:"uring_cqe"`
+	WakeBytes       *ebpf.VariableSpec `ebpf:"wake_bytes"`
 }
 
 // gyreObjects contains all objects after they have been loaded into the kernel.
@@ -202,20 +294,38 @@ func (o *gyreObjects) Close() error {
 //
 // It can be passed to loadGyreObjects or ebpf.CollectionSpec.LoadAndAssign.
 type gyreMaps struct {
-	Counts    *ebpf.Map `ebpf:"counts"`
-	Events    *ebpf.Map `ebpf:"events"`
-	Excluded  *ebpf.Map `ebpf:"excluded"`
-	Handlers  *ebpf.Map `ebpf:"handlers"`
-	Scratches *ebpf.Map `ebpf:"scratches"`
+	Counts      *ebpf.Map `ebpf:"counts"`
+	Ended       *ebpf.Map `ebpf:"ended"`
+	Events      *ebpf.Map `ebpf:"events"`
+	Excluded    *ebpf.Map `ebpf:"excluded"`
+	Folds       *ebpf.Map `ebpf:"folds"`
+	Handlers    *ebpf.Map `ebpf:"handlers"`
+	MutedExes   *ebpf.Map `ebpf:"muted_exes"`
+	MutedGroups *ebpf.Map `ebpf:"muted_groups"`
+	MutedPaths  *ebpf.Map `ebpf:"muted_paths"`
+	Peers       *ebpf.Map `ebpf:"peers"`
+	Requests    *ebpf.Map `ebpf:"requests"`
+	Rows        *ebpf.Map `ebpf:"rows"`
+	Scratches   *ebpf.Map `ebpf:"scratches"`
+	Written     *ebpf.Map `ebpf:"written"`
 }
 
 func (m *gyreMaps) Close() error {
 	return _GyreClose(
 		m.Counts,
+		m.Ended,
 		m.Events,
 		m.Excluded,
+		m.Folds,
 		m.Handlers,
+		m.MutedExes,
+		m.MutedGroups,
+		m.MutedPaths,
+		m.Peers,
+		m.Requests,
+		m.Rows,
 		m.Scratches,
+		m.Written,
 	)
 }
 
@@ -223,85 +333,58 @@ func (m *gyreMaps) Close() error {
 //
 // It can be passed to loadGyreObjects or ebpf.CollectionSpec.LoadAndAssign.
 type gyreVariables struct {
-	Exclusions     *ebpf.Variable `ebpf:"exclusions"`
-	KindOn         *ebpf.Variable `ebpf:"kind_on"`
-	SyscallOn      *ebpf.Variable `ebpf:"syscall_on"`
-	ThreadsOn      *ebpf.Variable `ebpf:"threads_on"`
-	UnusedExeFlag  *ebpf.Variable `ebpf:"unused_exe_flag"`
-	UnusedFlag     *ebpf.Variable `ebpf:"unused_flag"`
-	UnusedHeader   *ebpf.Variable `ebpf:"unused_header"`
-	UnusedSnapshot *ebpf.Variable `ebpf:"unused_snapshot"`
-	WakeBytes      *ebpf.Variable `ebpf:"wake_bytes"`
+	EnvOn           *ebpf.Variable `ebpf:"env_on"`
+	Exclusions      *ebpf.Variable `ebpf:"exclusions"`
+	FoldWindow      *ebpf.Variable `ebpf:"fold_window"`
+	KindOn          *ebpf.Variable `ebpf:"kind_on"`
+	MuteExes        *ebpf.Variable `ebpf:"mute_exes"`
+	MuteGroups      *ebpf.Variable `ebpf:"mute_groups"`
+	MutePaths       *ebpf.Variable `ebpf:"mute_paths"`
+	SyscallOn       *ebpf.Variable `ebpf:"syscall_on"`
+	ThreadsOn       *ebpf.Variable `ebpf:"threads_on"`
+	UnusedBase      *ebpf.Variable `ebpf:"unused_base"`
+	UnusedCondition *ebpf.Variable `ebpf:"unused_condition"`
+	UnusedExeFlag   *ebpf.Variable `ebpf:"unused_exe_flag"`
+	UnusedFlag      *ebpf.Variable `ebpf:"unused_flag"`
+	UnusedHandler   *ebpf.Variable `ebpf:"unused_handler"`
+	UnusedHeader    *ebpf.Variable `ebpf:"unused_header"`
+	UnusedLimit     *ebpf.Variable `ebpf:"unused_limit"`
+	UnusedOp        *ebpf.Variable `ebpf:"unused_op"`
+	UnusedSnapshot  *ebpf.Variable `ebpf:"unused_snapshot"`
+	UringCqe        *ebpf.Variable `ebpf:"uring_cqe"`
+	WakeBytes       *ebpf.Variable `ebpf:"wake_bytes"`
 }
 
 // gyrePrograms contains all programs after they have been loaded into the kernel.
 //
 // It can be passed to loadGyreObjects or ebpf.CollectionSpec.LoadAndAssign.
 type gyrePrograms struct {
-	D_connect   *ebpf.Program `ebpf:"d_connect"`
-	D_creat     *ebpf.Program `ebpf:"d_creat"`
-	D_execve    *ebpf.Program `ebpf:"d_execve"`
-	D_execveat  *ebpf.Program `ebpf:"d_execveat"`
-	D_open      *ebpf.Program `ebpf:"d_open"`
-	D_openat    *ebpf.Program `ebpf:"d_openat"`
-	D_openat2   *ebpf.Program `ebpf:"d_openat2"`
-	D_rename    *ebpf.Program `ebpf:"d_rename"`
-	D_renameat  *ebpf.Program `ebpf:"d_renameat"`
-	D_renameat2 *ebpf.Program `ebpf:"d_renameat2"`
-	D_unlink    *ebpf.Program `ebpf:"d_unlink"`
-	D_unlinkat  *ebpf.Program `ebpf:"d_unlinkat"`
-	Dispatch    *ebpf.Program `ebpf:"dispatch"`
-	ExecDone    *ebpf.Program `ebpf:"exec_done"`
-	ExitDone    *ebpf.Program `ebpf:"exit_done"`
-	ForkDone    *ebpf.Program `ebpf:"fork_done"`
-	Seed        *ebpf.Program `ebpf:"seed"`
-	T_connect   *ebpf.Program `ebpf:"t_connect"`
-	T_creat     *ebpf.Program `ebpf:"t_creat"`
-	T_execve    *ebpf.Program `ebpf:"t_execve"`
-	T_execveat  *ebpf.Program `ebpf:"t_execveat"`
-	T_open      *ebpf.Program `ebpf:"t_open"`
-	T_openat    *ebpf.Program `ebpf:"t_openat"`
-	T_openat2   *ebpf.Program `ebpf:"t_openat2"`
-	T_probe     *ebpf.Program `ebpf:"t_probe"`
-	T_rename    *ebpf.Program `ebpf:"t_rename"`
-	T_renameat  *ebpf.Program `ebpf:"t_renameat"`
-	T_renameat2 *ebpf.Program `ebpf:"t_renameat2"`
-	T_unlink    *ebpf.Program `ebpf:"t_unlink"`
-	T_unlinkat  *ebpf.Program `ebpf:"t_unlinkat"`
+	Dispatch      *ebpf.Program `ebpf:"dispatch"`
+	ExecDone      *ebpf.Program `ebpf:"exec_done"`
+	ExitDone      *ebpf.Program `ebpf:"exit_done"`
+	ForkDone      *ebpf.Program `ebpf:"fork_done"`
+	OnExec        *ebpf.Program `ebpf:"on_exec"`
+	OnMessage     *ebpf.Program `ebpf:"on_message"`
+	OnOpen        *ebpf.Program `ebpf:"on_open"`
+	OnRow         *ebpf.Program `ebpf:"on_row"`
+	Seed          *ebpf.Program `ebpf:"seed"`
+	UringComplete *ebpf.Program `ebpf:"uring_complete"`
+	UringSubmit   *ebpf.Program `ebpf:"uring_submit"`
 }
 
 func (p *gyrePrograms) Close() error {
 	return _GyreClose(
-		p.D_connect,
-		p.D_creat,
-		p.D_execve,
-		p.D_execveat,
-		p.D_open,
-		p.D_openat,
-		p.D_openat2,
-		p.D_rename,
-		p.D_renameat,
-		p.D_renameat2,
-		p.D_unlink,
-		p.D_unlinkat,
 		p.Dispatch,
 		p.ExecDone,
 		p.ExitDone,
 		p.ForkDone,
+		p.OnExec,
+		p.OnMessage,
+		p.OnOpen,
+		p.OnRow,
 		p.Seed,
-		p.T_connect,
-		p.T_creat,
-		p.T_execve,
-		p.T_execveat,
-		p.T_open,
-		p.T_openat,
-		p.T_openat2,
-		p.T_probe,
-		p.T_rename,
-		p.T_renameat,
-		p.T_renameat2,
-		p.T_unlink,
-		p.T_unlinkat,
+		p.UringComplete,
+		p.UringSubmit,
 	)
 }
 

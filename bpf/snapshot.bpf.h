@@ -92,6 +92,30 @@ static __always_inline u32 put_args(struct scratch *s, struct mm_struct *mm, boo
 	return cut;
 }
 
+#define ENV_PARTS 3
+
+/* The start of the environment, 12 KiB at most: only if asked for, and of the current task. */
+static __always_inline u32 put_env(struct scratch *s, struct mm_struct *mm, bool current)
+{
+	unsigned long from = BPF_CORE_READ(mm, env_start), to = BPF_CORE_READ(mm, env_end);
+	u32 at = s->off;
+
+	if (!env_on || !mm || !current || to <= from) {
+		put_none(s);
+		return 0;
+	}
+	for (int i = 0; i < ENV_PARTS && from < to; i++) {
+		u32 n = AT_MOST(to - from, ARGS_MAX);
+
+		if (!room(s) || bpf_probe_read_user(end(s), n, (void *)from))
+			break;
+		s->off += n;
+		from += n;
+	}
+	put(s, (u64)(s->off - at) << 32 | at);
+	return from < to ? GYRE_X_ENV_CUT : 0;
+}
+
 static __always_inline void put_tty(struct scratch *s, struct signal_struct *signal)
 {
 	struct tty_struct *tty = BPF_CORE_READ(signal, tty);
@@ -149,7 +173,6 @@ static __always_inline void put_snapshot(struct scratch *s, struct task_struct *
 	struct inode *inode = exe ? BPF_CORE_READ(exe, f_inode) : 0;
 	const struct cred *cred = BPF_CORE_READ(task, cred);
 	struct signal_struct *signal = BPF_CORE_READ(task, signal);
-	struct fs_struct *fs = BPF_CORE_READ(task, fs);
 	u32 x = 0;
 
 	flag(s, GYRE_F_SNAPSHOT);
@@ -161,10 +184,7 @@ static __always_inline void put_snapshot(struct scratch *s, struct task_struct *
 	else
 		put_none(s);
 	x |= put_args(s, mm, current);
-	if (fs)
-		put_path(s, task, (void *)fs + bpf_core_field_offset(struct fs_struct, pwd));
-	else
-		put_none(s);
+	put_cwd(s, task);
 	put_cgroup(s, task);
 	put_cred(s, task, cred);
 	put_tty(s, signal);
@@ -178,6 +198,7 @@ static __always_inline void put_snapshot(struct scratch *s, struct task_struct *
 		put(s, 0);
 		put(s, 0);
 		put(s, x);
+		put_none(s);
 		return;
 	}
 	u16 mode = BPF_CORE_READ(inode, i_mode);
@@ -189,7 +210,13 @@ static __always_inline void put_snapshot(struct scratch *s, struct task_struct *
 	put(s, BPF_CORE_READ(inode, i_sb, s_dev));
 	put(s, ctime_of(inode));
 	put(s, mtime_of(inode));
+	u32 at = s->slot;
+
+	s->slot++; /* the flags, when the environment has told whether it was cut */
+	x |= put_env(s, mm, current);
+	s->slot = at;
 	put(s, x);
+	s->slot++;
 }
 
 #endif

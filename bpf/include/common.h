@@ -8,13 +8,18 @@
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_tracing.h>
 #include "event.h"
+#include "cgroup.h"
 
 #define PATH_MAX 4096
 #define SYSCALLS 512
+#define X32_BIT 0x40000000
 #define SLOTS_PER_CPU 3
 #define AT_FDCWD -100
+#define EAGAIN 11
+#define EEXIST 17
 #define PF_KTHREAD 0x00200000
 #define TS_COMPAT 0x0002
+#define MUTE_PREFIX 252
 #define S_IFMT 0170000
 #define S_IFSOCK 0140000
 
@@ -27,8 +32,13 @@ struct scratch {
 	u32 off;	/* end of the record */
 	u32 slot;	/* next slot */
 	u32 path_at;	/* where the walked path starts in path[] */
+	u64 a[8];	/* arguments of the call, then enum gyre_operand */
 	u8 rec[REC_SIZE];
 	u8 path[2 * PATH_MAX];
+	struct {
+		u32 bits;
+		u8 path[MUTE_PREFIX];
+	} mute;
 };
 
 struct {
@@ -48,8 +58,8 @@ struct counters {
 	u64 sent[GYRE_KINDS];
 	u64 full[GYRE_KINDS];	/* the ring buffer had no room */
 	u64 busy[GYRE_KINDS];	/* no scratch was free */
-	u64 compat;		/* 32-bit calls passed over */
-	u64 pad;
+	u64 muted[GYRE_KINDS];	/* a mute list has the process, its group or the path */
+	u64 folded[GYRE_KINDS]; /* repetitions */
 };
 
 struct {
@@ -59,26 +69,72 @@ struct {
 	__type(value, struct counters);
 } counts SEC(".maps");
 
-/* tgid -> 1: excluded, 3: its children too. */
+/* tgid -> bits: excluded, with its children, muted. */
+enum { EXCLUDED = 1, CHILDREN = 2, MUTED = 4 };
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 65536);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__type(key, u32);
 	__type(value, u32);
 } excluded SEC(".maps");
 
+/* Mute lists. A program by its path, a group by the id of its directory, files by the start of their path. */
+struct exe_path {
+	u8 path[MUTE_PREFIX];
+};
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 4096);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct exe_path);
+	__type(value, u8);
+} muted_exes SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 65536);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, u64);
+	__type(value, u8);
+} muted_groups SEC(".maps");
+
+struct mute_key {
+	u32 bits;
+	u8 path[MUTE_PREFIX];
+};
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(max_entries, 4096);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct mute_key);
+	__type(value, u8);
+} muted_paths SEC(".maps");
+
+/* Handlers of calls, by enum gyre_handler. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
-	__uint(max_entries, SYSCALLS);
+	__uint(max_entries, GYRE_HANDLERS);
 	__type(key, u32);
 	__type(value, u32);
 } handlers SEC(".maps");
 
+/* How to report each call; the loader fills it from bpf/table.go. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, GYRE_ROWS);
+	__type(key, u32);
+	__type(value, struct gyre_row);
+} rows SEC(".maps");
+
 /* Switches, changed while running. kind_on is by kind, syscall_on by number. */
 u8 kind_on[GYRE_KINDS] = {};
-u8 syscall_on[SYSCALLS] = {};
+u8 syscall_on[SYSCALLS] = {}; /* bit 0: the 64-bit call of this number is wanted, bit 1: the 32-bit one */
 u32 threads_on = 0;	   /* report new threads */
+u32 env_on = 0;		   /* read the environment of new programs */
 u32 exclusions = 0;	   /* excluded has entries */
+u32 mute_exes = 0, mute_groups = 0, mute_paths = 0; /* the lists have entries */
+u64 fold_window = 0;	   /* ns in which identical opens are folded, 0: never */
 u32 wake_bytes = 65536;	   /* wake the reader when so much is waiting */
 
 static __always_inline struct counters *counters(void)
@@ -88,26 +144,75 @@ static __always_inline struct counters *counters(void)
 	return bpf_map_lookup_elem(&counts, &zero);
 }
 
-/* A 32-bit call: its number and registers mean other things. It is counted and passed over. */
-static __always_inline bool is_compat(struct task_struct *task)
-{
-	if (!(BPF_CORE_READ(task, thread_info.status) & TS_COMPAT))
-		return false;
-	struct counters *c = counters();
+/* v, or max if that is less: in one register, where the compiler cannot hide the bound from the verifier. */
+#define AT_MOST(v, max)                                                             \
+	({                                                                          \
+		u64 v_ = (v);                                                       \
+		asm volatile("if %0 <= %1 goto +1\n%0 = %1" : "+r"(v_) : "i"(max)); \
+		v_;                                                                 \
+	})
 
-	if (c)
-		c->compat++;
-	return true;
+/* Atomic: what runs on the exit of a syscall can be preempted by another task that counts on this CPU. */
+#define BUMP(counter) ((void)__sync_fetch_and_add(&(counter), 1))
+
+/* Counts one of a kind in a table of struct counters. */
+#define COUNT(table, kind)                                                 \
+	({                                                                 \
+		struct counters *c_ = counters();                          \
+                                                                           \
+		if (c_)                                                    \
+			BUMP(c_->table[AT_MOST((u32)(kind), GYRE_KINDS - 1)]); \
+	})
+
+/* Was the system call that task is in made with 32-bit conventions? */
+static __always_inline bool in_compat_call(struct task_struct *task)
+{
+	return task->thread_info.status & TS_COMPAT;
 }
 
-static __always_inline bool is_excluded(u32 tgid)
+static __always_inline u32 exclusion(u32 tgid)
 {
-	return exclusions && bpf_map_lookup_elem(&excluded, &tgid);
+	if (!exclusions)
+		return 0;
+	u32 *bits = bpf_map_lookup_elem(&excluded, &tgid);
+
+	return bits ? *bits : 0;
+}
+
+static __always_inline bool kind_wanted(u32 kind)
+{
+	return kind < GYRE_KINDS && kind_on[kind];
+}
+
+/* Is an event of a process's life wanted? The process table lives on these, so mute lists do not count. */
+static __always_inline bool life_wanted(u32 kind)
+{
+	return kind_wanted(kind) && !(exclusion(bpf_get_current_pid_tgid() >> 32) & EXCLUDED);
 }
 
 static __always_inline bool wanted(u32 kind)
 {
-	return kind < GYRE_KINDS && kind_on[kind] && !is_excluded(bpf_get_current_pid_tgid() >> 32);
+	if (!kind_wanted(kind))
+		return false;
+	u32 x = exclusion(bpf_get_current_pid_tgid() >> 32);
+
+	if (x & EXCLUDED)
+		return false;
+	if (x & MUTED) {
+		COUNT(muted, kind);
+		return false;
+	}
+	if (mute_groups) {
+		u64 id = bpf_get_current_cgroup_id();
+
+		if (id <= ROOT_CGROUP_ID)
+			id = cgroup_id_of((void *)bpf_get_current_task());
+		if (bpf_map_lookup_elem(&muted_groups, &id)) {
+			COUNT(muted, kind);
+			return false;
+		}
+	}
+	return true;
 }
 
 static __always_inline u32 execs_of(struct task_struct *leader)
@@ -128,10 +233,7 @@ static __always_inline struct scratch *take(u32 kind)
 		if (!__sync_lock_test_and_set(&s->busy, 1))
 			return s;
 	}
-	struct counters *c = counters();
-
-	if (c && kind < GYRE_KINDS)
-		c->busy[kind]++;
+	COUNT(busy, kind);
 	return 0;
 }
 
@@ -155,7 +257,7 @@ static __always_inline struct gyre_header *begin_task(struct scratch *s, struct 
 	h->execs = execs_of(leader);
 	h->cpu = bpf_get_smp_processor_id();
 	h->ret = ret;
-	h->cgroup = 0;
+	h->cgroup = 0; /* a caller that has it fills it in */
 	h->nargs = nslots;
 	h->pad = 0;
 	s->off = sizeof(*h) + 8 * nslots;
@@ -171,6 +273,8 @@ static __always_inline struct gyre_header *begin(struct scratch *s, u32 kind, u3
 	h->uid = ids;
 	h->gid = ids >> 32;
 	h->cgroup = bpf_get_current_cgroup_id();
+	if (h->cgroup <= ROOT_CGROUP_ID)
+		h->cgroup = cgroup_id_of((void *)bpf_get_current_task());
 	bpf_get_current_comm(h->comm, sizeof(h->comm));
 	return h;
 }
@@ -217,7 +321,9 @@ static __always_inline void put_str(struct scratch *s, const void *p, bool user)
 {
 	long n = 0;
 
-	if (p && room(s))
+	if (!room(s))
+		flag(s, GYRE_F_TRUNCATED);
+	else if (p)
 		n = user ? bpf_probe_read_user_str(end(s), PATH_MAX, p) : bpf_probe_read_kernel_str(end(s), PATH_MAX, p);
 	if (n <= 1) {
 		put_none(s);
@@ -243,7 +349,6 @@ static __always_inline void put_bytes(struct scratch *s, const void *p, u32 n, b
 static __always_inline void send(struct scratch *s)
 {
 	struct gyre_header *h = (void *)s->rec;
-	struct counters *c = counters();
 	u32 kind = h->kind;
 	u32 size = s->off;
 
@@ -253,66 +358,16 @@ static __always_inline void send(struct scratch *s)
 	u64 flags = bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA) >= wake_bytes ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP;
 	long err = bpf_ringbuf_output(&events, s->rec, size, flags);
 
-	if (c && kind < GYRE_KINDS) {
-		if (err)
-			c->full[kind]++;
-		else
-			c->sent[kind]++;
-	}
+	if (err)
+		COUNT(full, kind);
+	else
+		COUNT(sent, kind);
 	give(s);
 }
 
-/*
- * A handler is written once:
- *
- *	HANDLER(openat) { ... regs, ret ... }
- *
- * It becomes a program on the exit of the syscall (trampoline mode) and one that the
- * dispatcher on sys_exit tail-calls (tracepoint mode).
- */
-#define HANDLER(name)                                                             \
-	static __always_inline int on_##name(struct pt_regs *regs, s64 ret);      \
-	SEC("fexit/__x64_sys_" #name)                                             \
-	int BPF_PROG(t_##name, struct pt_regs *regs, long ret)                    \
-	{                                                                         \
-		return on_##name(regs, ret);                                      \
-	}                                                                         \
-	SEC("tp_btf/sys_exit")                                                    \
-	int BPF_PROG(d_##name, struct pt_regs *regs, long ret)                    \
-	{                                                                         \
-		return on_##name(regs, ret);                                      \
-	}                                                                         \
-	static __always_inline int on_##name(struct pt_regs *regs, s64 ret)
-
-/*
- * The same for a syscall whose entry point BTF has twice (those that a kernel may be built
- * without), so that it cannot be attached to: the function that the entry point calls
- * is hooked, and the registers are taken from the task.
- */
-#define HANDLER_INNER(name, target)                                               \
-	static __always_inline int on_##name(struct pt_regs *regs, s64 ret);      \
-	SEC("fexit/" target)                                                      \
-	int t_##name(unsigned long long *ctx)                                     \
-	{                                                                         \
-		struct task_struct *task = bpf_get_current_task_btf();            \
-		u64 ret = 0;                                                      \
-                                                                                  \
-		if (is_compat(task))                                              \
-			return 0;                                                 \
-		bpf_get_func_ret(ctx, &ret);                                      \
-		return on_##name((void *)bpf_task_pt_regs(task), (s32)ret);       \
-	}                                                                         \
-	SEC("tp_btf/sys_exit")                                                    \
-	int BPF_PROG(d_##name, struct pt_regs *regs, long ret)                    \
-	{                                                                         \
-		return on_##name(regs, ret);                                      \
-	}                                                                         \
-	static __always_inline int on_##name(struct pt_regs *regs, s64 ret)
-
-#define ARG1(regs) BPF_CORE_READ(regs, di)
-#define ARG2(regs) BPF_CORE_READ(regs, si)
-#define ARG3(regs) BPF_CORE_READ(regs, dx)
-#define ARG4(regs) BPF_CORE_READ(regs, r10)
-#define ARG5(regs) BPF_CORE_READ(regs, r8)
+/* A program that makes records of calls: see bpf.go for how each attach mode runs it. */
+#define HANDLER(name)        \
+	SEC("tp_btf/sys_exit") \
+	int BPF_PROG(name, struct pt_regs *regs, long ret)
 
 #endif

@@ -33,16 +33,19 @@ enum bpf_map_type {
 	BPF_MAP_TYPE_ARRAY = 2,
 	BPF_MAP_TYPE_PROG_ARRAY = 3,
 	BPF_MAP_TYPE_PERCPU_ARRAY = 6,
+	BPF_MAP_TYPE_LRU_HASH = 9,
+	BPF_MAP_TYPE_LPM_TRIE = 11,
 	BPF_MAP_TYPE_RINGBUF = 27,
 };
-enum { BPF_ANY = 0 };
+enum { BPF_ANY = 0, BPF_NOEXIST = 1 };
 enum { BPF_RB_NO_WAKEUP = 1, BPF_RB_FORCE_WAKEUP = 2 };
 enum { BPF_RB_AVAIL_DATA = 0 };
+enum { BPF_F_NO_PREALLOC = 1 };
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
 struct pt_regs {
-	unsigned long r10, r9, r8, ax, cx, dx, si, di, orig_ax;
+	unsigned long bp, bx, r10, r9, r8, ax, cx, dx, si, di, orig_ax;
 };
 
 struct list_head {
@@ -162,7 +165,7 @@ struct nsproxy {
 	struct net *net_ns;
 };
 struct mm_struct {
-	unsigned long arg_start, arg_end;
+	unsigned long arg_start, arg_end, env_start, env_end;
 	struct file *exe_file;
 };
 struct tty_driver {
@@ -178,12 +181,15 @@ typedef struct {
 } atomic_t;
 struct signal_struct {
 	atomic_t live;
+	int group_exit_code;
+	unsigned int flags;
 	struct pid *pids[4]; /* enum pid_type: PID, TGID, PGID, SID */
 	struct tty_struct *tty;
 };
 
 struct kernfs_node {
 	const char *name;
+	u64 id;
 	struct kernfs_node *parent;
 };
 struct kernfs_node___v615 { /* Linux 6.15 */
@@ -224,12 +230,10 @@ struct task_struct {
 	u64 self_exec_id;
 	struct css_set *cgroups;
 };
-struct task_struct___u32 { /* before Linux 5.7 */
-	u32 self_exec_id;
-};
 
 struct linux_binprm {
 	const char *filename;
+	const char *fdpath; /* Linux 5.8 */
 };
 
 struct in6_addr {
@@ -247,10 +251,87 @@ struct sock {
 	struct sock_common __sk_common;
 	u16 sk_protocol;
 };
+struct sockaddr_un {
+	u16 sun_family;
+	char sun_path[108];
+};
+struct unix_address {
+	int len;
+	struct sockaddr_un name[1];
+};
+struct unix_sock {
+	struct unix_address *addr;
+	struct sock *peer;
+};
 struct socket {
 	short type;
 	struct file *file;
 	struct sock *sk;
+};
+
+/* io_uring: a request and what is prepared in it, by operation (io_uring/ of the kernel). */
+struct io_cqe {
+	int fd; /* as long as the request has not been issued */
+};
+struct io_kiocb {
+	struct file *file;
+	u8 opcode;
+	u64 flags; /* io_req_flags_t; 32 bits before Linux 6.8 */
+	struct io_cqe cqe;
+};
+struct io_kiocb___u32 {
+	u32 flags;
+};
+enum io_uring_request_bit {
+	REQ_F_CQE_SKIP_BIT = 100,
+};
+struct filename {
+	const char *name;
+};
+struct open_how {
+	u64 flags, mode, resolve;
+};
+struct io_open {
+	int dfd;
+	u32 file_slot;
+	struct filename *filename;
+	struct open_how how;
+};
+struct io_unlink {
+	int dfd, flags;
+	struct filename *filename;
+};
+struct io_rename {
+	int old_dfd, new_dfd, flags;
+	struct filename *oldpath, *newpath;
+};
+struct io_mkdir {
+	int dfd;
+	u16 mode;
+	struct filename *filename;
+};
+struct io_link {
+	int old_dfd, new_dfd, flags;
+	struct filename *oldpath, *newpath;
+};
+struct io_connect {
+	void *addr;
+	int addr_len;
+};
+struct io_accept {
+	int flags;
+};
+struct io_socket {
+	int domain, type, protocol, flags;
+};
+struct io_listen {
+	int backlog;
+};
+struct io_ftrunc {
+	s64 len;
+};
+struct io_uring_cqe {
+	s32 res;
 };
 
 struct seq_file {

@@ -5,7 +5,7 @@
 
 #include "common.h"
 
-#define MAX_PARTS 512
+#define MAX_PARTS (PATH_MAX / 2 + 512) /* as many names as there is room for, and mounts on the way */
 #define OVERLAYFS_MAGIC 0x794c7630
 #define TMPFS_MAGIC 0x01021994
 
@@ -14,6 +14,7 @@ struct walk {
 	struct dentry *dentry, *root_dentry;
 	struct vfsmount *mnt, *root_mnt;
 	struct kernfs_node *kn;
+	u64 nameless;
 };
 
 /*
@@ -56,8 +57,15 @@ static long walk_part(u32 i, struct walk *w)
 		struct mount *up = BPF_CORE_READ(mount, mnt_parent);
 
 		if (up == mount) { /* no way up: a file system that is mounted nowhere */
-			if (w->s->path_at == PATH_MAX)
-				prepend(w, BPF_CORE_READ(d, d_name.name), BPF_CORE_READ(d, d_name.len));
+			const unsigned char *name = BPF_CORE_READ(d, d_name.name);
+			u8 first = 0;
+
+			if (w->s->path_at != PATH_MAX)
+				return 1;
+			bpf_probe_read_kernel(&first, 1, name);
+			w->nameless = !first || first == '/'; /* a pipe, a namespace */
+			if (!w->nameless)
+				prepend(w, name, BPF_CORE_READ(d, d_name.len));
 			return 1;
 		}
 		w->dentry = BPF_CORE_READ(mount, mnt_mountpoint);
@@ -92,8 +100,8 @@ static __always_inline void put_walked(struct walk *w)
 	put_span(s, n);
 }
 
-/* Appends the path as task sees it: from its root directory, across mounts. */
-static __always_inline void put_path(struct scratch *s, struct task_struct *task, struct path *p)
+/* Appends the path as task sees it: from its root directory, across mounts. False if it has none. */
+static __always_inline bool put_path(struct scratch *s, struct task_struct *task, struct path *p)
 {
 	struct walk w = {.s = s};
 
@@ -102,21 +110,18 @@ static __always_inline void put_path(struct scratch *s, struct task_struct *task
 	w.mnt = BPF_CORE_READ(p, mnt);
 	if (!w.dentry || !w.mnt) {
 		put_none(s);
-		return;
+		return false;
 	}
 	w.root_dentry = BPF_CORE_READ(task, fs, root.dentry);
 	w.root_mnt = BPF_CORE_READ(task, fs, root.mnt);
-	bpf_loop(MAX_PARTS, walk_part, &w, 0);
+	if (bpf_loop(MAX_PARTS, walk_part, &w, 0) >= MAX_PARTS)
+		flag(s, GYRE_F_TRUNCATED);
+	if (w.nameless) {
+		put_none(s);
+		return false;
+	}
 	put_walked(&w);
-}
-
-static __always_inline struct kernfs_node *kn_parent(struct kernfs_node *kn)
-{
-	struct kernfs_node___v615 *new = (void *)kn;
-
-	if (bpf_core_field_exists(new->__parent))
-		return BPF_CORE_READ(new, __parent);
-	return BPF_CORE_READ(kn, parent);
+	return true;
 }
 
 static long walk_cgroup(u32 i, struct walk *w)
@@ -134,25 +139,13 @@ static long walk_cgroup(u32 i, struct walk *w)
 	return 0;
 }
 
-/* The control group that says most: that of the v2 hierarchy unless it is the root, else of the v1 controllers that runtimes use. */
+/* Appends the path of the task's control group. */
 static __always_inline void put_cgroup(struct scratch *s, struct task_struct *task)
 {
-	struct css_set *set = BPF_CORE_READ(task, cgroups);
-	struct walk w = {.s = s};
-	struct cgroup_subsys_state *css = 0;
+	u64 hierarchy;
+	struct walk w = {.s = s, .kn = cgroup_of(task, &hierarchy)};
 
 	s->path_at = PATH_MAX;
-	w.kn = BPF_CORE_READ(set, dfl_cgrp, kn);
-	if (w.kn && !kn_parent(w.kn) && bpf_core_enum_value_exists(enum cgroup_subsys_id, memory_cgrp_id)) {
-		bpf_core_read(&css, sizeof(css), (void *)set + bpf_core_field_offset(struct css_set, subsys) + 8 * bpf_core_enum_value(enum cgroup_subsys_id, memory_cgrp_id));
-		if (css)
-			w.kn = BPF_CORE_READ(css, cgroup, kn);
-	}
-	if (w.kn && !kn_parent(w.kn) && bpf_core_enum_value_exists(enum cgroup_subsys_id, pids_cgrp_id)) {
-		bpf_core_read(&css, sizeof(css), (void *)set + bpf_core_field_offset(struct css_set, subsys) + 8 * bpf_core_enum_value(enum cgroup_subsys_id, pids_cgrp_id));
-		if (css)
-			w.kn = BPF_CORE_READ(css, cgroup, kn);
-	}
 	if (!w.kn) {
 		put_none(s);
 		return;
@@ -208,20 +201,32 @@ static __always_inline struct file *file_of(struct task_struct *task, s64 fd)
 	return f;
 }
 
-/* Appends the directory that name, a string of user memory, starts from: none for an absolute one. */
-static __always_inline void put_base(struct scratch *s, struct task_struct *task, s64 dirfd, const void *name)
+/* Appends the working directory. */
+static __always_inline void put_cwd(struct scratch *s, struct task_struct *task)
+{
+	struct fs_struct *fs = BPF_CORE_READ(task, fs);
+
+	if (fs)
+		put_path(s, task, (void *)fs + bpf_core_field_offset(struct fs_struct, pwd));
+	else
+		put_none(s);
+}
+
+/* Appends the directory that name, a string of user or kernel memory, starts from: none for an absolute one. */
+static __always_inline void put_base(struct scratch *s, struct task_struct *task, s64 dirfd, const void *name, bool user)
 {
 	char first = 0;
 
-	bpf_probe_read_user(&first, 1, name);
+	if (user)
+		bpf_probe_read_user(&first, 1, name);
+	else
+		bpf_probe_read_kernel(&first, 1, name);
 	if (first == '/') {
 		put_none(s);
 		return;
 	}
 	if ((s32)dirfd == AT_FDCWD) {
-		struct fs_struct *fs = BPF_CORE_READ(task, fs);
-
-		put_path(s, task, (void *)fs + bpf_core_field_offset(struct fs_struct, pwd));
+		put_cwd(s, task);
 		return;
 	}
 	struct file *f = file_of(task, (s32)dirfd);

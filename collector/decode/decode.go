@@ -19,6 +19,8 @@ const (
 	joined
 	// resolved is the path in slot as the kernel walked it, or joined from base and name where there is none.
 	resolved
+	// walked is the path in slot as the kernel walked it.
+	walked
 	// socket is the path of a Unix socket: the zero bytes of an abstract name become @.
 	socket
 	// computed arguments are filled by code.
@@ -36,38 +38,6 @@ type arg struct {
 type shape struct {
 	slots int
 	args  []arg
-}
-
-func n(slot int) arg { return arg{how: number, slot: slot} }
-func s(slot int) arg { return arg{how: text, slot: slot} }
-
-// shapes is the table that maps slots to arguments: adding a kind is one row. The order of arguments is that of
-// eventv1's kind table.
-func shapes() [eventv1.KindCount]shape {
-	execs := shape{bpf.ExecSlots, []arg{{how: joined, slot: bpf.ExecFilename, base: bpf.ExecBase}, n(bpf.ExecDirFD), n(bpf.ExecFlags)}}
-	clones := shape{bpf.CloneSlots, []arg{n(bpf.CloneFlags), n(bpf.CloneChildTID), n(bpf.CloneChildTGID), {how: computed}}}
-	opens := shape{bpf.OpenSlots, []arg{
-		n(bpf.OpenFD), n(bpf.OpenDirFD), {how: resolved, slot: bpf.OpenPath, base: bpf.OpenBase, name: bpf.OpenNameRaw},
-		s(bpf.OpenNameRaw), n(bpf.OpenFlags), n(bpf.OpenMode), n(bpf.OpenResolve), n(bpf.OpenDev), n(bpf.OpenIno), n(bpf.OpenFileFlags), n(bpf.OpenFileMode),
-	}}
-	connects := shape{bpf.ConnectSlots, []arg{
-		n(bpf.ConnectFD), n(bpf.ConnectFamily), n(bpf.ConnectSockType), n(bpf.ConnectProto), s(bpf.ConnectSAddr), n(bpf.ConnectSPort),
-		s(bpf.ConnectDAddr), n(bpf.ConnectDPort), {how: socket, slot: bpf.ConnectPath}, n(bpf.ConnectNetNS),
-	}}
-	unlinks := shape{bpf.UnlinkSlots, []arg{{how: joined, slot: bpf.UnlinkName, base: bpf.UnlinkBase}, s(bpf.UnlinkName), n(bpf.UnlinkDirFD), n(bpf.UnlinkFlags)}}
-	renames := shape{bpf.RenameSlots, []arg{
-		{how: joined, slot: bpf.RenameOldName, base: bpf.RenameOldBase}, {how: joined, slot: bpf.RenameNewName, base: bpf.RenameNewBase},
-		s(bpf.RenameOldName), s(bpf.RenameNewName), n(bpf.RenameOldDirFD), n(bpf.RenameNewDirFD), n(bpf.RenameFlags),
-	}}
-	return [eventv1.KindCount]shape{
-		eventv1.Execve: execs, eventv1.Execveat: execs,
-		eventv1.Clone: clones, eventv1.Clone3: clones, eventv1.Fork: clones, eventv1.Vfork: clones,
-		eventv1.ProcExit: {bpf.ExitSlots, []arg{n(bpf.ExitStatus), {how: computed}, {how: computed}, {how: computed}}},
-		eventv1.Open:     opens, eventv1.Openat: opens, eventv1.Openat2: opens, eventv1.Creat: opens,
-		eventv1.Connect: connects,
-		eventv1.Unlink:  unlinks, eventv1.Unlinkat: unlinks,
-		eventv1.Rename: renames, eventv1.Renameat: renames, eventv1.Renameat2: renames,
-	}
 }
 
 // Decoder decodes records into memory that it reuses.
@@ -149,6 +119,8 @@ func (d *Decoder) arg(r *bpf.Record, a *arg, i int) {
 			return
 		}
 		out.Text[i] = d.join(r.Bytes(a.base), r.Bytes(a.name))
+	case walked:
+		out.Text[i] = bytes.TrimSuffix(r.Bytes(a.slot), []byte(deletedMark))
 	case socket:
 		out.Text[i] = d.socket(r.Bytes(a.slot))
 	case computed:
@@ -216,5 +188,5 @@ func image(r *bpf.Record, at int, out *Record) {
 	}
 	m.ParentStart, m.CgroupID, m.Comm = num(bpf.SnapParentStart), out.Task.CgroupID, out.Task.Comm
 	m.Exe, m.Args, m.Cwd = r.Bytes(at+bpf.SnapExe), r.Bytes(at+bpf.SnapArgs), r.Bytes(at+bpf.SnapCwd)
-	m.Cgroup, m.TTY = r.Bytes(at+bpf.SnapCgroup), r.Bytes(at+bpf.SnapTTY)
+	m.Cgroup, m.TTY, m.Env = r.Bytes(at+bpf.SnapCgroup), r.Bytes(at+bpf.SnapTTY), r.Bytes(at+bpf.SnapEnv)
 }

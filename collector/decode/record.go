@@ -53,10 +53,10 @@ type Child struct {
 // Image is a process's columns with the strings as they stand in the record.
 type Image struct {
 	// Row holds the columns that are numbers.
-	Row                               eventv1.Proc
-	Exe, Comm, Cwd, Cgroup, TTY, Args []byte
-	CgroupID                          uint64
-	ParentStart                       int64
+	Row                                    eventv1.Proc
+	Exe, Comm, Cwd, Cgroup, TTY, Args, Env []byte
+	CgroupID                               uint64
+	ParentStart                            int64
 }
 
 // Facts copies an image to keep.
@@ -69,6 +69,9 @@ func (i *Image) Facts() proctable.Facts {
 		f.ContainerID, f.Runtime, f.PodUID = c.ID, c.Runtime, c.PodUID
 	}
 	f.Exe = strings.TrimSuffix(f.Exe, deletedMark)
+	if len(i.Env) > 0 {
+		f.Env = procfs.SplitArgs(i.Env)
+	}
 	return f
 }
 

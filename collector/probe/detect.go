@@ -17,6 +17,10 @@ var (
 	ErrPrivilege = errors.New("not enough privilege to load eBPF programs")
 	// ErrNoBTF: the kernel does not describe its types.
 	ErrNoBTF = errors.New("the kernel has no BTF (/sys/kernel/btf/vmlinux)")
+	// ErrKernel: the kernel is too old.
+	ErrKernel = errors.New("the kernel is too old")
+	// ErrLockdown: the kernel lets nobody read its memory.
+	ErrLockdown = errors.New("the kernel is locked down for confidentiality, which forbids what eBPF programs must do")
 	// ErrMode: the attach mode that was asked for does not work here.
 	ErrMode = errors.New("attach mode does not work on this kernel")
 )
@@ -63,7 +67,13 @@ func Detect() (Report, error) {
 		return r, err
 	}
 	if _, err := os.Stat(btfFile); err != nil {
-		return r, &Problem{ErrNoBTF, "use a kernel that is built with CONFIG_DEBUG_INFO_BTF=y: those of Debian 11, Ubuntu 20.10, RHEL 8.2 and later are"}
+		return r, &Problem{ErrNoBTF, "use a kernel that is built with CONFIG_DEBUG_INFO_BTF=y: those of Debian 12, Ubuntu 22.04, RHEL 9 and later are"}
+	}
+	if r.Lockdown == "confidentiality" {
+		return r, &Problem{ErrLockdown, "start the kernel with lockdown=integrity, or without lockdown"}
+	}
+	if err := bpf.TryHelpers(); err != nil {
+		return r, &Problem{fmt.Errorf("%w (%s): %w", ErrKernel, r.Kernel, err), "use Linux 5.17 or later, or RHEL 9"}
 	}
 	r.Mode = bpf.Trampoline
 	if r.Trampoline = bpf.TryTrampoline(); r.Trampoline != nil {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/cilium/ebpf/link"
 	"github.com/cilium/ebpf/ringbuf"
+	"golang.org/x/sys/unix"
 
 	"github.com/gyre-sec/gyre/bpf"
 )
@@ -90,8 +91,9 @@ func (s *Source) start(o Options) error {
 	return nil
 }
 
+// loadProblem tells missing privilege (EPERM) from what the verifier does not accept (EACCES).
 func loadProblem(err error) error {
-	if errors.Is(err, os.ErrPermission) {
+	if errors.Is(err, unix.EPERM) {
 		return &Problem{fmt.Errorf("%w: %w", ErrPrivilege, err), "run as root; in a container also give CAP_BPF and CAP_PERFMON and a seccomp profile that allows bpf(2)"}
 	}
 	return err
@@ -116,18 +118,7 @@ func (s *Source) Report() Report { return s.report }
 func (s *Source) Mode() string { return string(s.report.Mode) }
 
 // SetKinds switches on the events of these kinds and all others off.
-func (s *Source) SetKinds(kinds []uint16) error {
-	on := map[uint16]bool{}
-	for _, k := range kinds {
-		on[k] = true
-	}
-	for k := range uint16(len(bpf.Counters{}.Sent)) {
-		if err := s.objs.SetKind(k, on[k]); err != nil {
-			return err
-		}
-	}
-	return nil
-}
+func (s *Source) SetKinds(kinds []uint16) error { return s.objs.SetKinds(kinds) }
 
 // Exclude makes the kernel side pass over a process and, if children is set, what it starts from now on.
 func (s *Source) Exclude(tgid uint32, children bool) error { return s.objs.Exclude(tgid, children) }
@@ -208,5 +199,9 @@ func (s *Source) Read(ctx context.Context, record func(raw []byte), idle func())
 
 // Close detaches everything; a running Read returns.
 func (s *Source) Close() error {
-	return errors.Join(s.reader.Close(), s.objs.Close())
+	err := s.reader.Close()
+	if errors.Is(err, os.ErrClosed) { // by the end of Read
+		err = nil
+	}
+	return errors.Join(err, s.objs.Close())
 }

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -25,8 +24,7 @@ var modeUnderTest = os.Getenv("GYRE_TEST_MODE")
 
 const (
 	kExecve, kExecveat, kClone, kClone3, kFork, kVfork, kExit = 1, 2, 3, 4, 5, 6, 7
-	kOpen, kOpenat, kOpenat2, kCreat, kConnect                = 8, 9, 10, 11, 12
-	kUnlink, kUnlinkat, kRename, kRenameat, kRenameat2        = 13, 14, 15, 16, 17
+	kOpen, kOpenat, kOpenat2, kCreat                          = 8, 9, 10, 11
 )
 
 type capture struct {
@@ -251,94 +249,6 @@ func TestBindMount(t *testing.T) {
 	}
 	defer f.Close()
 	want(t, c.mine(t, kOpenat, bpf.OpenNameRaw, filepath.Join(b, "f")), nil, map[int]string{bpf.OpenPath: filepath.Join(b, "f")})
-}
-
-func TestUnlinkAndRename(t *testing.T) {
-	c := start(t, Options{}, kUnlink, kUnlinkat, kRename, kRenameat, kRenameat2)
-	dir := t.TempDir()
-	name := func(s string) string { return filepath.Join(dir, s) }
-	for _, f := range []string{"a", "b", "c", "d"} {
-		if err := os.WriteFile(name(f), nil, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	dirfd, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = unix.Close(dirfd) }()
-	ok := func(err error) {
-		t.Helper()
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	ok(unix.Unlinkat(dirfd, "a", 0))
-	want(t, c.mine(t, kUnlinkat, bpf.UnlinkName, "a"), map[int]int64{bpf.UnlinkDirFD: int64(dirfd)}, map[int]string{bpf.UnlinkBase: dir})
-	if _, _, e := unix.Syscall(unix.SYS_UNLINK, uintptr(unsafePointer(path(t, name("b")))), 0, 0); e != 0 {
-		t.Fatal(e)
-	}
-	want(t, c.mine(t, kUnlink, bpf.UnlinkName, name("b")), map[int]int64{bpf.UnlinkDirFD: unix.AT_FDCWD}, map[int]string{bpf.UnlinkBase: ""})
-	ok(unix.Renameat2(dirfd, "c", dirfd, "e", unix.RENAME_NOREPLACE))
-	want(t, c.mine(t, kRenameat2, bpf.RenameNewName, "e"), map[int]int64{bpf.RenameFlags: 1}, map[int]string{bpf.RenameOldName: "c", bpf.RenameOldBase: dir, bpf.RenameNewBase: dir})
-	ok(unix.Renameat(dirfd, "d", unix.AT_FDCWD, name("f")))
-	want(t, c.mine(t, kRenameat, bpf.RenameNewName, name("f")), nil, map[int]string{bpf.RenameOldBase: dir, bpf.RenameNewBase: ""})
-	if _, _, e := unix.Syscall(unix.SYS_RENAME, uintptr(unsafePointer(path(t, name("f")))), uintptr(unsafePointer(path(t, name("g")))), 0); e != 0 {
-		t.Fatal(e)
-	}
-	want(t, c.mine(t, kRename, bpf.RenameOldName, name("f")), nil, map[int]string{bpf.RenameNewName: name("g")})
-}
-
-func TestConnect(t *testing.T) {
-	c := start(t, Options{}, kConnect)
-	for _, tc := range []struct{ network, addr, ip string }{{"tcp4", "127.0.0.1:0", "\x7f\x00\x00\x01"}, {"tcp6", "[::1]:0", strings.Repeat("\x00", 15) + "\x01"}} {
-		l, err := net.Listen(tc.network, tc.addr)
-		if err != nil {
-			t.Fatal(err)
-		}
-		port := int64(l.Addr().(*net.TCPAddr).Port)
-		conn, err := net.Dial(tc.network, l.Addr().String())
-		if err != nil {
-			t.Fatal(err)
-		}
-		r := c.find(t, "connect "+tc.network, func(r *bpf.Record) bool { return r.Kind == kConnect && r.Int(bpf.ConnectDPort) == port })
-		want(t, r, map[int]int64{bpf.ConnectSockType: unix.SOCK_STREAM, bpf.ConnectProto: unix.IPPROTO_TCP, bpf.ConnectSPort: int64(conn.LocalAddr().(*net.TCPAddr).Port)},
-			map[int]string{bpf.ConnectDAddr: tc.ip, bpf.ConnectSAddr: tc.ip})
-		if r.Ret != -int64(unix.EINPROGRESS) && r.Ret != 0 {
-			t.Errorf("ret %d", r.Ret)
-		}
-		_ = conn.Close()
-		_ = l.Close()
-	}
-	// A connection that is refused has only the caller's word for the address.
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = unix.Close(fd) }()
-	if err := unix.Connect(fd, &unix.SockaddrInet4{Port: 1, Addr: [4]byte{127, 0, 0, 9}}); !errors.Is(err, unix.ECONNREFUSED) {
-		t.Fatal(err)
-	}
-	r := c.find(t, "refused connection", func(r *bpf.Record) bool { return r.Ret == -int64(unix.ECONNREFUSED) })
-	want(t, r, map[int]int64{bpf.ConnectDPort: 1, bpf.ConnectFD: int64(fd)}, map[int]string{bpf.ConnectDAddr: "\x7f\x00\x00\x09"})
-
-	sock := filepath.Join(t.TempDir(), "s")
-	l, err := net.Listen("unix", sock)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	for _, name := range []string{sock, "\x00gyre-abstract"} {
-		ufd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM, 0)
-		if err != nil {
-			t.Fatal(err)
-		}
-		_ = unix.Connect(ufd, &unix.SockaddrUnix{Name: strings.Replace(name, "\x00", "@", 1)}) // the abstract one is refused
-		_ = unix.Close(ufd)
-		c.find(t, "connect "+name, func(r *bpf.Record) bool {
-			return string(r.Bytes(bpf.ConnectPath)) == name && r.Int(bpf.ConnectFamily) == unix.AF_UNIX
-		})
-	}
 }
 
 func TestProcessLife(t *testing.T) {

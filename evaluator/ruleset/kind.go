@@ -14,11 +14,21 @@ import (
 )
 
 // mask is a set of event kinds; bit 0 stands for the kinds of newer releases.
-type mask uint64
+type mask [2]uint64
 
-const everyKind mask = 1<<eventv1.KindCount - 1
+// everyKind is the set of all kinds.
+var everyKind = mask{^uint64(0), 1<<(eventv1.KindCount-64) - 1}
 
-func (m mask) has(k eventv1.Kind) bool { return m&(1<<k) != 0 }
+func of(k eventv1.Kind) mask {
+	var m mask
+	m[k/64] = 1 << (k % 64)
+	return m
+}
+
+func (m mask) has(k eventv1.Kind) bool { return m[k/64]&(1<<(k%64)) != 0 }
+func (m mask) and(o mask) mask         { return mask{m[0] & o[0], m[1] & o[1]} }
+func (m mask) or(o mask) mask          { return mask{m[0] | o[0], m[1] | o[1]} }
+func (m mask) not() mask               { return mask{everyKind[0] &^ m[0], everyKind[1] &^ m[1]} }
 
 func maskOf(list []eventv1.Kind) mask {
 	if list == nil {
@@ -26,7 +36,7 @@ func maskOf(list []eventv1.Kind) mask {
 	}
 	var m mask
 	for _, k := range list {
-		m |= 1 << k
+		m = m.or(of(k))
 	}
 	return m
 }
@@ -47,7 +57,7 @@ func (k *kinds) possible(e ast.Expr, want bool, depth int) mask {
 	switch e.Kind() {
 	case ast.LiteralKind:
 		if b, ok := e.AsLiteral().(types.Bool); ok && bool(b) != want {
-			return 0
+			return mask{}
 		}
 	case ast.CallKind:
 		return k.call(e.AsCall(), want, depth)
@@ -80,13 +90,13 @@ func (k *kinds) call(call ast.CallExpr, want bool, depth int) mask {
 	both := func(and bool) mask {
 		m := everyKind
 		if !and {
-			m = 0
+			m = mask{}
 		}
 		for _, a := range args {
 			if p := k.possible(a, want, depth); and {
-				m &= p
+				m = m.and(p)
 			} else {
-				m |= p
+				m = m.or(p)
 			}
 		}
 		return m
@@ -125,20 +135,20 @@ func (k *kinds) list(e ast.Expr) (mask, bool) {
 	if e.Kind() == ast.ListKind {
 		for _, x := range e.AsList().Elements() {
 			if x.Kind() != ast.LiteralKind {
-				return 0, false
+				return mask{}, false
 			}
-			m |= k.named(x)
+			m = m.or(k.named(x))
 		}
 		return m, true
 	}
 	name, ok := celenv.DottedName(e)
 	l, isList := k.c.lists[name]
 	if !ok || !isList {
-		return 0, false
+		return mask{}, false
 	}
 	for _, item := range l.Items {
 		if kind, known := eventv1.ParseKind(item); known {
-			m |= 1 << kind
+			m = m.or(of(kind))
 		}
 	}
 	return m, true
@@ -157,14 +167,14 @@ func (k *kinds) named(e ast.Expr) mask {
 		k.c.fail(k.file, pos, "gyre fields lists the event types", "there is no event type %q", string(s))
 		return everyKind
 	}
-	return 1 << kind
+	return of(kind)
 }
 
 func turn(m mask, want bool) mask {
 	if want {
 		return m
 	}
-	return everyKind &^ m
+	return m.not()
 }
 
 // idents lists the plain identifiers that e names.

@@ -47,7 +47,7 @@ func TestKinds(t *testing.T) {
 		{`both && !opened`, "creat"},
 		{`!(evt.type != "connect" || proc.name == "x")`, "connect"},
 		{`evt.type == "open" || evt.type == "connect" && proc.pid > 1`, "open connect"},
-		{`has(fd.rport)`, "connect"},
+		{`has(fd.rport)`, "connect bind listen accept accept4 sendto sendmsg sendmmsg recvfrom recvmsg dup dup2 dup3 fcntl"},
 		{`evt.is_open_write && evt.type != "open"`, "openat openat2 creat"},
 		{`(proc.pid > 1 ? true : false) && evt.type == "fork"`, "fork"},
 	} {

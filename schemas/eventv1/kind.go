@@ -25,8 +25,119 @@ const (
 	// Renameat2 is renameat with flags.
 	Renameat2 Kind = 17
 
+	// Directories and links.
+	Mkdir     Kind = 18
+	Mkdirat   Kind = 19
+	Rmdir     Kind = 20
+	Link      Kind = 21
+	Linkat    Kind = 22
+	Symlink   Kind = 23
+	Symlinkat Kind = 24
+
+	// Owners, modes and attributes.
+	Chmod     Kind = 25
+	Fchmod    Kind = 26
+	Fchmodat  Kind = 27
+	Fchmodat2 Kind = 28
+	Chown     Kind = 29
+	Fchown    Kind = 30
+	Lchown    Kind = 31
+	Fchownat  Kind = 32
+	Truncate  Kind = 33
+	Ftruncate Kind = 34
+	Mknod     Kind = 35
+	Mknodat   Kind = 36
+	Setxattr  Kind = 37
+	Lsetxattr Kind = 38
+	Fsetxattr Kind = 39
+
+	// Mounts.
+	Mount        Kind = 40
+	Umount       Kind = 41
+	Umount2      Kind = 42
+	OpenTree     Kind = 43
+	MoveMount    Kind = 44
+	Fsopen       Kind = 45
+	Fsconfig     Kind = 46
+	Fsmount      Kind = 47
+	Fspick       Kind = 48
+	MountSetattr Kind = 49
+
+	// Other files. [Write] is the first write of a process to an executable file, not each one.
+	MemfdCreate Kind = 50
+	Write       Kind = 51
+	Ioctl       Kind = 52
+
+	// Sockets. Those for messages are the first one with each peer, not each one.
+	Socket   Kind = 53
+	Bind     Kind = 54
+	Listen   Kind = 55
+	Accept   Kind = 56
+	Accept4  Kind = 57
+	Sendto   Kind = 58
+	Sendmsg  Kind = 59
+	Sendmmsg Kind = 60
+	Recvfrom Kind = 61
+	Recvmsg  Kind = 62
+
+	// A socket that becomes descriptor 0, 1 or 2.
+	Dup   Kind = 63
+	Dup2  Kind = 64
+	Dup3  Kind = 65
+	Fcntl Kind = 66
+
+	// Credentials.
+	Setuid    Kind = 67
+	Setgid    Kind = 68
+	Setreuid  Kind = 69
+	Setregid  Kind = 70
+	Setresuid Kind = 71
+	Setresgid Kind = 72
+	Setfsuid  Kind = 73
+	Setfsgid  Kind = 74
+	Setgroups Kind = 75
+	Capset    Kind = 76
+	Keyctl    Kind = 77
+	Seccomp   Kind = 78
+
+	// The kernel.
+	InitModule    Kind = 79
+	FinitModule   Kind = 80
+	DeleteModule  Kind = 81
+	Bpf           Kind = 82
+	PerfEventOpen Kind = 83
+	KexecLoad     Kind = 84
+	KexecFileLoad Kind = 85
+	Userfaultfd   Kind = 86
+	IoUringSetup  Kind = 87
+
+	// Other processes.
+	Ptrace          Kind = 88
+	ProcessVMReadv  Kind = 89
+	ProcessVMWritev Kind = 90
+	Kill            Kind = 91
+	Tkill           Kind = 92
+	Tgkill          Kind = 93
+	PidfdSendSignal Kind = 94
+	PidfdGetfd      Kind = 95
+
+	// The process's own surroundings.
+	Setns          Kind = 96
+	Unshare        Kind = 97
+	Chroot         Kind = 98
+	PivotRoot      Kind = 99
+	Personality    Kind = 100
+	Prctl          Kind = 101
+	Setsid         Kind = 102
+	Chdir          Kind = 103
+	Fchdir         Kind = 104
+	OpenByHandleAt Kind = 105
+
+	// [ResponseAction] is no syscall: a response action was executed or refused on the node.
+	ResponseAction Kind = 106
+
 	// KindCount is one more than the highest kind.
-	KindCount = 18
+	KindCount = 107
 )
 
 // ArgType says how an argument's integer is to be read.
@@ -62,6 +173,29 @@ const (
 	Family
 	SockType
 	L4Proto
+	// ModeBits is a file mode told bit by bit, S_*.
+	ModeBits
+	// Hex is a number told in hexadecimal: addresses, and flags without names.
+	Hex
+	// Caps is a set of capabilities, CAP_*.
+	Caps
+	// Signal is a signal's number, told as SIG*.
+	Signal
+	// The rest are numbers told by the names of the constants: MS_*, MNT_* and UMOUNT_*, FSCONFIG_*, MFD_*, SOCK_*, F_*,
+	// PR_*, PTRACE_*, BPF_*, KEYCTL_*, SECCOMP_*, MODULE_INIT_*, request codes of ioctl(2).
+	MountFlags
+	UmountFlags
+	FsconfigCmd
+	MemfdFlags
+	SockFlags
+	FcntlCmd
+	PrctlOption
+	PtraceRequest
+	BpfCmd
+	KeyctlOperation
+	SeccompOperation
+	ModuleFlags
+	IoctlRequest
 )
 
 // IsString tells whether the argument is an index into the string table.
@@ -121,6 +255,7 @@ const (
 	OpenIno       = 8
 	OpenFileFlags = 9
 	OpenFileMode  = 10
+	OpenFolded    = 11
 
 	// connect.
 	ConnectFD       = 0
@@ -148,90 +283,11 @@ const (
 	RenameOldDirFD   = 4
 	RenameNewDirFD   = 5
 	RenameFlagsArg   = 6
+
+	// chdir; fchdir.
+	ChdirPath  = 0
+	FchdirPath = 1
 )
-
-var execArgs = []Arg{
-	{"filename", Text, "the program as the caller named it"},
-	{"dirfd", DirFD, "directory that a relative name starts from"},
-	{"flags", AtFlags, "AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW"},
-}
-
-var cloneArgs = []Arg{
-	{"flags", CloneFlags, "CLONE_* flags"},
-	{"child_tid", Int, "thread id of the new task"},
-	{"child_pid", Int, "process id of the new task; the caller's own for a new thread"},
-	{"child_proc", Int, "row of the new process in the batch's process table, -1 for a thread"},
-}
-
-var openArgs = []Arg{
-	{"fd", FD, "the new descriptor, -1 if the call failed"},
-	{"dirfd", DirFD, "directory that a relative name starts from"},
-	{"name", Path, "the file that was opened, resolved by the kernel; what was asked for, made absolute, if the call failed"},
-	{"nameraw", Text, "the name as the caller gave it"},
-	{"flags", OpenFlags, "O_* flags"},
-	{"mode", Mode, "permission bits for a new file"},
-	{"resolve", Uint, "RESOLVE_* flags of openat2"},
-	{"dev", Uint, "device number of the file"},
-	{"ino", Uint, "inode number of the file"},
-	{"file_flags", FileFlags, "what is known of the file"},
-	{"file_mode", Mode, "type and permission bits of the file"},
-}
-
-var connectArgs = []Arg{
-	{"fd", FD, "the socket's descriptor"},
-	{"family", Family, "address family"},
-	{"socktype", SockType, "socket type"},
-	{"proto", L4Proto, "transport protocol"},
-	{"saddr", Address, "local address"},
-	{"sport", Uint, "local port"},
-	{"daddr", Address, "remote address"},
-	{"dport", Uint, "remote port"},
-	{"sun_path", Text, "path of a Unix socket; abstract names start with @"},
-	{"netns", Uint, "inode number of the network namespace"},
-}
-
-var unlinkArgs = []Arg{
-	{"name", Path, "the name that was removed, made absolute"},
-	{"nameraw", Text, "the name as the caller gave it"},
-	{"dirfd", DirFD, "directory that a relative name starts from"},
-	{"flags", AtFlags, "AT_REMOVEDIR"},
-}
-
-var renameArgs = []Arg{
-	{"oldpath", Path, "the old name, made absolute"},
-	{"newpath", Path, "the new name, made absolute"},
-	{"oldpathraw", Text, "the old name as the caller gave it"},
-	{"newpathraw", Text, "the new name as the caller gave it"},
-	{"olddirfd", DirFD, "directory that a relative old name starts from"},
-	{"newdirfd", DirFD, "directory that a relative new name starts from"},
-	{"flags", RenameFlags, "RENAME_* flags"},
-}
-
-// kinds is the kind table: adding a kind is one constant and one row.
-var kinds = [KindCount]Info{
-	Execve:   {"execve", "process", "a program was started, or could not be", execArgs},
-	Execveat: {"execveat", "process", "a program was started by descriptor or relative name, or could not be", execArgs},
-	Clone:    {"clone", "process", "a process or thread was made", cloneArgs},
-	Clone3:   {"clone3", "process", "a process or thread was made", cloneArgs},
-	Fork:     {"fork", "process", "a process was made", cloneArgs},
-	Vfork:    {"vfork", "process", "a process was made", cloneArgs},
-	ProcExit: {"procexit", "process", "a process ended", []Arg{
-		{"status", Int, "exit status as wait(2) reports it"},
-		{"ret", Int, "exit code"},
-		{"sig", Int, "signal that ended the process, 0 if none did"},
-		{"core", Bool, "a core file was written"},
-	}},
-	Open:      {"open", "file", "a file was opened, or could not be", openArgs},
-	Openat:    {"openat", "file", "a file was opened, or could not be", openArgs},
-	Openat2:   {"openat2", "file", "a file was opened, or could not be", openArgs},
-	Creat:     {"creat", "file", "a file was made and opened, or could not be", openArgs},
-	Connect:   {"connect", "net", "a socket was connected, or could not be", connectArgs},
-	Unlink:    {"unlink", "file", "a name was removed, or could not be", unlinkArgs},
-	Unlinkat:  {"unlinkat", "file", "a name was removed, or could not be", unlinkArgs},
-	Rename:    {"rename", "file", "a file was renamed, or could not be", renameArgs},
-	Renameat:  {"renameat", "file", "a file was renamed, or could not be", renameArgs},
-	Renameat2: {"renameat2", "file", "a file was renamed, or could not be", renameArgs},
-}
 
 // Kinds lists all kinds in ascending order.
 func Kinds() []Kind {
@@ -282,6 +338,12 @@ func (k Kind) IsClone() bool { return k >= Clone && k <= Vfork }
 
 // IsUnlink tells whether the kind removes a name.
 func (k Kind) IsUnlink() bool { return k == Unlink || k == Unlinkat }
+
+// IsMessage tells whether the kind sends or receives a message.
+func (k Kind) IsMessage() bool { return k >= Sendto && k <= Recvmsg }
+
+// IsAccept tells whether the kind takes a connection.
+func (k Kind) IsAccept() bool { return k == Accept || k == Accept4 }
 
 // IsRename tells whether the kind renames a file.
 func (k Kind) IsRename() bool { return k >= Rename && k <= Renameat2 }

@@ -19,7 +19,7 @@ func evtFields() []Field {
 			return time.Unix(0, v.e.Time).UTC().Format("2006-01-02T15:04:05.000000000Z07:00"), true
 		}),
 		str("evt.type", FromEvent, "what the event is, such as openat", func(v *View) (string, bool) { return v.e.Kind.String(), true }),
-		str("evt.category", FromEvent, "group of the event type: file, net or process", func(v *View) (string, bool) {
+		str("evt.category", FromEvent, "group of the event type: file, net, process, signal, user, memory, system or response", func(v *View) (string, bool) {
 			c := v.e.Kind.Info().Category
 			return c, c != ""
 		}),
@@ -76,26 +76,29 @@ func resultName(ret int64) string {
 // argFields makes evt.arg.* from the kind table: one field per argument name, its
 // text form, for all kinds that have an argument of that name.
 func argFields() []Field {
-	type place struct {
+	type argPlace struct {
 		index [eventv1.KindCount]int8
 		kinds []eventv1.Kind
 		typ   eventv1.ArgType
 		doc   string
 	}
-	places := map[string]*place{}
+	byArg := map[string]*argPlace{}
 	var order []string
 	note := func(name string, k eventv1.Kind, i int, typ eventv1.ArgType, doc string) {
-		p := places[name]
+		p := byArg[name]
 		if p == nil {
-			p = &place{typ: typ, doc: doc}
+			p = &argPlace{typ: typ, doc: doc}
 			for j := range p.index {
 				p.index[j] = -1
 			}
-			places[name] = p
+			byArg[name] = p
 			order = append(order, name)
 		}
 		p.index[k] = int8(i)
 		p.kinds = append(p.kinds, k)
+		if isNumber(p.typ) && !isNumber(typ) {
+			p.typ = typ // text, if any kind says so
+		}
 	}
 	for _, k := range eventv1.Kinds() {
 		for i, a := range k.Info().Args {
@@ -115,7 +118,7 @@ func argFields() []Field {
 	}
 	out := make([]Field, 0, len(order)+1)
 	for _, name := range order {
-		p := places[name]
+		p := byArg[name]
 		kinds := k2doc(p.kinds)
 		get := func(v *View) (int8, bool) {
 			if !v.e.Kind.Known() {

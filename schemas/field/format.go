@@ -42,7 +42,7 @@ var (
 	renameBits = []bit{{1, "RENAME_NOREPLACE"}, {2, "RENAME_EXCHANGE"}, {4, "RENAME_WHITEOUT"}}
 	fileBits   = []bit{{int64(eventv1.FileUpperLayer), "UPPER_LAYER"}, {int64(eventv1.FileMemfd), "MEMFD"}, {int64(eventv1.FileDeleted), "DELETED"}}
 
-	families  = map[int64]string{0: "AF_UNSPEC", 1: "AF_UNIX", 2: "AF_INET", 10: "AF_INET6", 16: "AF_NETLINK", 17: "AF_PACKET", 38: "AF_ALG", 40: "AF_VSOCK"}
+	families  = map[int64]string{0: "AF_UNSPEC", 1: "AF_UNIX", 2: "AF_INET", 10: "AF_INET6", 16: "AF_NETLINK", 17: "AF_PACKET", 38: "AF_ALG", 40: "AF_VSOCK", 3: "AF_AX25", 9: "AF_X25", 15: "AF_KEY", 21: "AF_RDS", 29: "AF_CAN", 30: "AF_TIPC", 31: "AF_BLUETOOTH", 33: "AF_RXRPC", 44: "AF_XDP"}
 	sockTypes = map[int64]string{1: "SOCK_STREAM", 2: "SOCK_DGRAM", 3: "SOCK_RAW", 4: "SOCK_RDM", 5: "SOCK_SEQPACKET", 10: "SOCK_PACKET"}
 	protocols = map[int64]string{1: "icmp", 6: "tcp", 17: "udp", 58: "icmpv6", 132: "sctp", 262: "mptcp"}
 )
@@ -60,6 +60,43 @@ func formatArg(v *View, t eventv1.ArgType, x int64) (string, bool) {
 		return bitsText(x, renameBits), true
 	case eventv1.FileFlags:
 		return bitsText(x, fileBits), true
+	case eventv1.ModeBits:
+		return bitsText(x&0o7777, modeBits), true
+	case eventv1.MountFlags:
+		return bitsText(x, mountBits), true
+	case eventv1.UmountFlags:
+		return bitsText(x, umountBits), true
+	case eventv1.MemfdFlags:
+		return bitsText(x, memfdBits), true
+	case eventv1.SockFlags:
+		return bitsText(x, sockBits), true
+	case eventv1.ModuleFlags:
+		return bitsText(x, moduleBits), true
+	case eventv1.Caps:
+		return capsText(uint64(x)), true
+	case eventv1.Hex:
+		return "0x" + strconv.FormatUint(uint64(x), 16), true
+	case eventv1.Signal:
+		return named(signals, x), true
+	case eventv1.FsconfigCmd:
+		return named(fsconfigCmds, x), true
+	case eventv1.FcntlCmd:
+		return named(fcntlCmds, x), true
+	case eventv1.PrctlOption:
+		return named(prctlOptions, x), true
+	case eventv1.PtraceRequest:
+		return named(ptraceRequests, x), true
+	case eventv1.BpfCmd:
+		return named(bpfCmds, x), true
+	case eventv1.KeyctlOperation:
+		return named(keyctlOperations, x), true
+	case eventv1.SeccompOperation:
+		return named(seccompOperations, x), true
+	case eventv1.IoctlRequest:
+		if n, ok := ioctlRequests[x]; ok {
+			return n, true
+		}
+		return "0x" + strconv.FormatUint(uint64(x), 16), true
 	case eventv1.Mode:
 		return "0" + strconv.FormatInt(x, 8), true
 	case eventv1.DirFD:
