@@ -271,17 +271,14 @@ static __always_inline void tell_request(struct request *r, struct io_kiocb *req
 	send(s);
 }
 
+/* IOSQE_CQE_SKIP_SUCCESS: the first flags of a request are those of its submission. */
+#define NO_COMPLETION (1 << 6)
+
 static __always_inline bool no_completion(struct io_kiocb *req)
 {
-	u64 flags;
-
-	if (!bpf_core_enum_value_exists(enum io_uring_request_bit, REQ_F_CQE_SKIP_BIT))
-		return false;
 	if (bpf_core_field_size(req->flags) == 8)
-		flags = BPF_CORE_READ(req, flags);
-	else
-		flags = BPF_CORE_READ((struct io_kiocb___u32 *)req, flags);
-	return flags >> bpf_core_enum_value(enum io_uring_request_bit, REQ_F_CQE_SKIP_BIT) & 1;
+		return BPF_CORE_READ(req, flags) & NO_COMPLETION;
+	return BPF_CORE_READ((struct io_kiocb___u32 *)req, flags) & NO_COMPLETION;
 }
 
 SEC("tp_btf/io_uring_submit_req")

@@ -282,9 +282,6 @@ struct io_kiocb {
 struct io_kiocb___u32 {
 	u32 flags;
 };
-enum io_uring_request_bit {
-	REQ_F_CQE_SKIP_BIT = 100,
-};
 struct filename {
 	const char *name;
 };

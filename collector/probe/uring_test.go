@@ -84,7 +84,7 @@ func (r *ring) do(q sqe) int64 {
 	if head == atomic.LoadUint32(r.word(cqTailAt)) {
 		return 0
 	}
-	at := r.param(80+20) + 16*(head&*r.word(r.param(80+8)))
+	at := r.param(80+20) + 16*(head&*r.word(r.param(80 + 8)))
 	res := int32(le.Uint32(r.sq[at+8:]))
 	atomic.StoreUint32(r.word(headAt), head+1)
 	return int64(res)

@@ -71,8 +71,8 @@ func TestVM(t *testing.T) {
 		}
 	}
 	passed := len(regexp.MustCompile(`(?m)^--- PASS: Test`).FindAllString(out, -1))
-	if skips := strings.Count(out, "--- SKIP"); passed < 2*10 || skips > 0 {
-		t.Errorf("%d tests passed in two modes, %d skipped: want all, at least 20", passed, skips)
+	if skips := strings.Count(out, "--- SKIP"); passed < 2*20 || skips > 0 {
+		t.Errorf("%d tests passed in two modes, %d skipped: want all, at least 40", passed, skips)
 	}
 	if t.Failed() {
 		t.Logf("console:\n%s", out)
@@ -153,6 +153,7 @@ func initramfs(t *testing.T, ctx context.Context) string {
 	if out, err := truth.CombinedOutput(); err != nil {
 		t.Fatalf("build true: %v\n%s", err, out)
 	}
+	buildCompat(t, filepath.Join(dir, "bin", "compat"))
 	busybox, err := exec.LookPath("busybox")
 	if err != nil {
 		t.Fatal(err)
