@@ -48,6 +48,7 @@ type Streams struct {
 	Alerts   Limits `yaml:"alerts" doc:"alerts"`
 	Dead     Limits `yaml:"dead" doc:"what could not be processed"`
 	Actions  Limits `yaml:"actions" doc:"response requests"`
+	Results  Limits `yaml:"results" doc:"what became of response requests"`
 }
 
 const day = 24 * time.Hour
@@ -64,6 +65,7 @@ func DefaultConfig() Config {
 			Alerts:   Limits{30 * day, 2 << 30},
 			Dead:     Limits{30 * day, 256 << 20},
 			Actions:  Limits{time.Hour, 16 << 20},
+			Results:  Limits{30 * day, 256 << 20},
 		},
 	}
 }

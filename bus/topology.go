@@ -20,6 +20,7 @@ const (
 	StreamAlerts   = "ALERTS"
 	StreamDead     = "DEAD"
 	StreamActions  = "ACTIONS"
+	StreamResults  = "RESULTS"
 )
 
 // The key-value buckets.
@@ -44,6 +45,7 @@ func (c Config) topology() []stream {
 		{StreamAlerts, subject.PrefixAlerts, "alerts", "alerts", s.Alerts},
 		{StreamDead, subject.PrefixDead, "dead", "what could not be processed, with the reason in headers", s.Dead},
 		{StreamActions, subject.PrefixActions, "actions", "response requests", s.Actions},
+		{StreamResults, subject.PrefixResults, "results", "what became of response requests", s.Results},
 	}
 }
 
@@ -58,7 +60,7 @@ func buckets() []jetstream.KeyValueConfig {
 
 // StreamNames lists the streams in the order of the flow.
 func StreamNames() []string {
-	return []string{StreamEvents, StreamEnriched, StreamSignals, StreamAlerts, StreamDead, StreamActions}
+	return []string{StreamEvents, StreamEnriched, StreamSignals, StreamAlerts, StreamDead, StreamActions, StreamResults}
 }
 
 // Ensure makes every stream and bucket that is not there, and brings limits of

@@ -22,6 +22,7 @@ const (
 	PrefixAlerts   = "gyre.alerts"
 	PrefixDead     = "gyre.dead"
 	PrefixActions  = "gyre.actions"
+	PrefixResults  = "gyre.actions_results"
 )
 
 // ErrInvalid is returned when a subject does not have the expected shape.
@@ -109,6 +110,12 @@ func Dead(stage string) string { return join(PrefixDead, stage) }
 
 // Action is the subject of response requests to one node: gyre.actions.<node>.
 func Action(node string) string { return join(PrefixActions, node) }
+
+// ActionResult is the subject of what became of requests to one node: gyre.actions_results.<node>.
+func ActionResult(node string) string { return join(PrefixResults, node) }
+
+// ResultFilter matches results; an empty node matches any.
+func ResultFilter(node string) string { return PrefixResults + "." + anyToken(node) }
 
 // All matches every subject under a prefix: <prefix>.>.
 func All(prefix string) string { return prefix + ".>" }
