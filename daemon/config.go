@@ -1,12 +1,15 @@
 package daemon
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"os"
 	"reflect"
 	"slices"
 	"strings"
+
+	"github.com/goccy/go-yaml/token"
 )
 
 // LoadOptions says where a configuration comes from and where it goes.
@@ -64,6 +67,7 @@ type loader struct {
 	opts     LoadOptions
 	sections map[string]reflect.Value // copies that become the sections if all goes well
 	errs     ConfigErrors
+	places   map[string]*token.Token // where the file says the value of a path
 }
 
 func (l *loader) sectionNames() []string { return slices.Sorted(maps.Keys(l.sections)) }
@@ -85,10 +89,31 @@ func (l *loader) validate() {
 		}
 		for _, err := range list {
 			if err != nil {
-				l.errs = append(l.errs, &ConfigError{File: source, Key: name, Msg: err.Error(), Hint: Remedy(err), Err: err})
+				l.errs = append(l.errs, l.placed(&ConfigError{File: source, Key: name, Msg: err.Error(), Hint: Remedy(err), Err: err}))
 			}
 		}
 	}
+}
+
+// placed adds the place in the file to an error made by [At].
+func (l *loader) placed(e *ConfigError) *ConfigError {
+	var at *keyError
+	if !errors.As(e.Err, &at) {
+		return e
+	}
+	path := e.Key
+	if at.key != "" {
+		path += "." + at.key
+	}
+	e.Key = path
+	for path != "" { // a key that is not there: the place of the nearest group that is
+		if t := l.places[path]; t != nil && t.Position != nil {
+			e.Line, e.Col = t.Position.Line, t.Position.Column
+			return e
+		}
+		path = path[:max(strings.LastIndexAny(path, ".["), 0)]
+	}
+	return e
 }
 
 // loadEnv reads the variables of our sections.

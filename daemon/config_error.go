@@ -40,6 +40,26 @@ func (e *ConfigError) Remedy() string { return e.Hint }
 // Unwrap returns the cause.
 func (e *ConfigError) Unwrap() error { return e.Err }
 
+// At says which key of a section an error of its Validate is about, such as keys[1].name: [Load] adds the place in the
+// file. A nil err stays nil.
+func At(key string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &keyError{key, err}
+}
+
+type keyError struct {
+	key string
+	err error
+}
+
+// Error returns the message alone: the key becomes a part of the [ConfigError].
+func (e *keyError) Error() string { return e.err.Error() }
+
+// Unwrap returns the error.
+func (e *keyError) Unwrap() error { return e.err }
+
 // ConfigErrors is everything that [Load] found wrong, in the order file, environment, command line, validation.
 type ConfigErrors []*ConfigError
 

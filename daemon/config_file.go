@@ -37,6 +37,7 @@ func (l *loader) loadFile() error {
 }
 
 func (l *loader) decodeFile(src []byte) {
+	l.places = map[string]*token.Token{}
 	file, err := parser.ParseBytes(src, 0, parser.AllowDuplicateMapKey()) // repeated keys are found below, with the others
 	if err != nil {
 		e := &ConfigError{File: l.opts.Path, Msg: err.Error(), Hint: "correct the YAML at this place", Err: err}
@@ -136,6 +137,7 @@ func join(path, key string) string {
 
 // decode sets v from a node. The token is the key's, for errors about a missing value.
 func (l *loader) decode(n ast.Node, v reflect.Value, path string, key *token.Token) {
+	l.places[path] = place(n, key)
 	switch n.Type() {
 	case ast.AnchorType, ast.AliasType, ast.TagType:
 		l.addAt(n.GetToken(), path, describe(n)+" is not supported", "write the value out")
@@ -154,6 +156,25 @@ func (l *loader) decode(n ast.Node, v reflect.Value, path string, key *token.Tok
 	default:
 		l.decodeScalar(n, v, path)
 	}
+}
+
+// place is where a value begins; for a group that has a key it is the key.
+func place(n ast.Node, key *token.Token) *token.Token {
+	var first *ast.MappingValueNode
+	switch g := n.(type) {
+	case *ast.MappingValueNode:
+		first = g
+	case *ast.MappingNode:
+		if len(g.Values) > 0 {
+			first = g.Values[0]
+		}
+	default:
+		return n.GetToken()
+	}
+	if own := n.GetToken(); first != nil && (key == nil || key == own) { // of a list's item: its own token is a colon
+		return first.Key.GetToken()
+	}
+	return key
 }
 
 func (l *loader) decodeStruct(n ast.Node, v reflect.Value, path string) {
