@@ -25,6 +25,7 @@ import (
 
 	"github.com/gyre-sec/gyre/bpf"
 	"github.com/gyre-sec/gyre/bus"
+	"github.com/gyre-sec/gyre/collector/action"
 	"github.com/gyre-sec/gyre/collector/decode"
 	"github.com/gyre-sec/gyre/collector/procfs"
 	"github.com/gyre-sec/gyre/collector/proctable"
@@ -48,7 +49,9 @@ type Collector struct {
 	spool   *spool.Memory
 	pub     *bus.Publisher
 	ready   atomic.Bool
-	dropped atomic.Uint64 // events in batches that were dropped, not reported yet
+	dropped atomic.Uint64    // events in batches that were dropped, not reported yet
+	actions *action.Executor // nil without a policy
+	asks    chan func()      // for the reading goroutine
 
 	// Of the reading goroutine.
 	dec      *decode.Decoder
@@ -78,9 +81,9 @@ func New(cfg Config, src Source, b *bus.Bus, log *slog.Logger, reg prometheus.Re
 		spool: spool.NewMemory(int(cfg.Spool)), dec: decode.New(), table: proctable.New(limits),
 		pub:    b.NewPublisher(bus.PublisherConfig{Stage: "collector", MaxMessages: cfg.InFlight}),
 		live:   src.Mode() != "recorded",
-		lookup: make(chan proctable.Key, 1024), found: make(chan proctable.Facts, 1024),
+		lookup: make(chan proctable.Key, 1024), found: make(chan proctable.Facts, 1024), asks: make(chan func()),
 	}
-	return c, nil
+	return c, c.allowActions(reg)
 }
 
 // Node is the name of the node.
@@ -236,6 +239,7 @@ const pollEvery = time.Second
 func (c *Collector) idle() {
 	now := c.now()
 	c.batch.due(now)
+	c.answer()
 	for more := true; more; {
 		select {
 		case f := <-c.found:

@@ -32,6 +32,8 @@ type Config struct {
 	InFlight    int           `yaml:"in_flight" doc:"batches that may be on their way to NATS at once"`
 	MaxProcs    int           `yaml:"max_processes" doc:"bound of the process table"`
 	StopTimeout time.Duration `yaml:"stop_timeout" doc:"how long a stop may take to send what is left"`
+	// ActionsPolicy is the file that [action.LoadPolicy] reads.
+	ActionsPolicy string `yaml:"actions_policy" doc:"file that says which response actions this node allows; empty means none"`
 }
 
 const recordedPrefix = "recorded:"

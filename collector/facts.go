@@ -13,13 +13,16 @@ import (
 	"github.com/gyre-sec/gyre/schemas/subject"
 )
 
-// helpers starts the loops beside the reader: looking up processes and telling facts.
+// helpers starts the loops beside the reader: looking up processes, telling facts, and response actions.
 func (c *Collector) helpers(ctx context.Context) *sync.WaitGroup {
 	var wg sync.WaitGroup
 	if c.live {
 		wg.Go(func() { c.complete(ctx) })
 	}
 	wg.Go(func() { c.tellFacts(ctx) })
+	if c.actions != nil {
+		wg.Go(func() { c.act(ctx) })
+	}
 	return &wg
 }
 

@@ -203,6 +203,9 @@ func (u *pipeline) startCollector(_ context.Context, d *daemon.Daemon) error {
 	if err != nil {
 		return errors.Join(err, src.Close())
 	}
+	if cfg.ActionsPolicy != "" {
+		d.OnReload("actions policy", c.ReloadActions)
+	}
 	d.Ready("collector", c.Ready)
 	d.Go("collector", c.Run)
 	fmt.Fprintf(u.o.Banner, "watching  %s (%s): %s\n\n", c.Node(), src.Mode(), kinds(cfg))

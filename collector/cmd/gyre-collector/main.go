@@ -90,6 +90,9 @@ func (s *settings) start(ctx context.Context, d *daemon.Daemon) error {
 		_ = src.Close() // the first error is the one to tell
 		return err
 	}
+	if s.collector.ActionsPolicy != "" {
+		d.OnReload("actions policy", c.ReloadActions)
+	}
 	d.Ready("bus", b.Ready)
 	d.Ready("collector", c.Ready)
 	d.Go("collector", c.Run)

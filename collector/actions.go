@@ -1,0 +1,67 @@
+package collector
+
+import (
+	"context"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/gyre-sec/gyre/collector/action"
+	"github.com/gyre-sec/gyre/collector/proctable"
+)
+
+// allowActions makes the executor of response actions, if the configuration names a policy. A recording has no
+// processes to act on.
+func (c *Collector) allowActions(reg prometheus.Registerer) error {
+	if c.cfg.ActionsPolicy == "" || !c.live {
+		return nil
+	}
+	var err error
+	c.actions, err = action.New(action.Config{
+		Node: c.node, PolicyFile: c.cfg.ActionsPolicy, Protect: c.cfg.ExcludePIDs, Table: c.withTable,
+	}, c.bus, c.log, reg)
+	return err
+}
+
+// act takes requests until ctx ends. Capture goes on without it.
+func (c *Collector) act(ctx context.Context) {
+	if err := c.actions.Run(ctx); err != nil && ctx.Err() == nil {
+		c.metrics.errors.WithLabelValues("response actions").Inc()
+		c.log.Error("response actions are not available until the collector is started again", "err", err)
+	}
+}
+
+// ReloadActions reads the policy for response actions again; on an error the one in force stays.
+func (c *Collector) ReloadActions(ctx context.Context) error {
+	if c.actions == nil {
+		return nil
+	}
+	return c.actions.Reload(ctx)
+}
+
+// onReader runs a function on the reading goroutine, to which the process table and the batch belong, and returns when it has run.
+func (c *Collector) onReader(ctx context.Context, do func()) error {
+	done := make(chan struct{})
+	select {
+	case c.asks <- func() { defer close(done); do() }:
+		<-done // it was taken: it runs
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (c *Collector) withTable(ctx context.Context, use func(*proctable.Table)) error {
+	return c.onReader(ctx, func() { use(c.table) })
+}
+
+// answer runs what others ask of the reading goroutine.
+func (c *Collector) answer() {
+	for {
+		select {
+		case ask := <-c.asks:
+			ask()
+		default:
+			return
+		}
+	}
+}
