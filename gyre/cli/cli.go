@@ -47,9 +47,12 @@ func Main(args []string, out, errw io.Writer) int {
 	root.SetOut(out)
 	root.SetErr(errw)
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(a.upCommand(), a.downCommand(), a.alertsCommand(), a.queryCommand(), a.eventsCommand(), a.statusCommand(), a.fieldsCommand(), a.rulesCommand(), a.configCommand(), a.clickhouseCommand(), a.versionCommand())
+	root.AddCommand(a.upCommand(), a.downCommand(), a.alertsCommand(), a.queryCommand(), a.eventsCommand(), a.statusCommand(), a.fieldsCommand(), a.rulesCommand(), a.actionCommand(), a.configCommand(), a.clickhouseCommand(), a.versionCommand())
 	err := root.Execute()
+	var code exitCode
 	switch {
+	case errors.As(err, &code):
+		return int(code)
 	case err == nil, errors.Is(err, syscall.EPIPE):
 		return 0
 	case !errors.Is(err, errQuiet):
