@@ -108,6 +108,9 @@ func (b *Bus) options(srv InProcess) ([]nats.Option, error) {
 		}),
 		nats.ReconnectHandler(func(nc *nats.Conn) { b.log.Info("nats reconnected", "server", nc.ConnectedServerName()) }),
 	}
+	if cfg.InboxPrefix != "" {
+		opts = append(opts, nats.CustomInboxPrefix(cfg.InboxPrefix))
+	}
 	if srv != nil {
 		opts = append(opts, nats.InProcessServer(srv))
 		if t, ok := srv.(interface{ Token() string }); ok {

@@ -3,6 +3,7 @@ package bus
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/gyre-sec/gyre/daemon"
@@ -18,6 +19,7 @@ type Config struct {
 	CredsFile      string        `yaml:"creds_file" doc:"file with a user JWT and nkey seed"`
 	NKeyFile       string        `yaml:"nkey_file" doc:"file with an nkey seed"`
 	Token          daemon.Secret `yaml:"token" doc:"token, if the server asks for one"`
+	InboxPrefix    string        `yaml:"inbox_prefix" doc:"where answers to this connection go; a prefix of its own keeps others from reading them"`
 	TLS            TLS           `yaml:"tls" doc:"transport security; the server's certificate is always verified"`
 	Codec          Codec         `yaml:"codec" doc:"compression of batches: s2, zstd or none"`
 	ConnectTimeout time.Duration `yaml:"connect_timeout" doc:"how long the first connection may take"`
@@ -88,6 +90,9 @@ func (c Config) Validate() error {
 	}
 	if (c.TLS.CertFile == "") != (c.TLS.KeyFile == "") {
 		add("tls.cert_file and tls.key_file go together")
+	}
+	if strings.ContainsAny(c.InboxPrefix, "*> \t\r\n") || strings.HasPrefix(c.InboxPrefix, ".") || strings.HasSuffix(c.InboxPrefix, ".") || strings.Contains(c.InboxPrefix, "..") {
+		add("inbox_prefix is %q, want a subject without wildcards, such as _INBOX_NODE", c.InboxPrefix)
 	}
 	for _, s := range c.topology() {
 		if s.limits.MaxAge <= 0 || s.limits.MaxBytes <= 0 {

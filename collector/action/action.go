@@ -112,12 +112,22 @@ func (e *Executor) handle(ctx context.Context, d *bus.Delivery, out *bus.Publish
 		return nil
 	}
 	id := fmt.Sprintf("%s/%d/%d", e.cfg.Node, d.Stored.UnixNano(), d.Seq) // of the message: an id in it proves nothing
-	return out.Publish(ctx, bus.Message{Subject: subject.ActionResult(e.cfg.Node), ID: id, Data: r.Marshal()})
+	m := bus.Message{Subject: subject.ActionResult(e.cfg.Node), ID: id, Data: r.Marshal()}
+	err := out.Publish(ctx, m)
+	if err != nil && ctx.Err() != nil { // a shutdown: what was done is told all the same
+		late, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastWait)
+		defer cancel()
+		err = out.Publish(late, m)
+	}
+	return err
 }
+
+// lastWait is how long a shutdown waits for a result to be stored.
+const lastWait = 2 * time.Second
 
 // Decide decides about one message and carries out what it asks for. seq is the number of the message on its stream:
 // the same number is the same message delivered again, and gets the same result. A wait means that the request is
-// not valid yet and shall be given again then; false means that it is not worth a result.
+// not valid yet and shall be given again then; false means that it is not worth a result. It is for one goroutine.
 func (e *Executor) Decide(ctx context.Context, message []byte, seq uint64) (r actionv1.Result, wait time.Duration, ok bool) {
 	now := e.now()
 	policy := e.policy.Load()

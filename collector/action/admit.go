@@ -60,8 +60,11 @@ func (e *Executor) admit(r *actionv1.Request, now time.Time) (wait time.Duration
 	return 0, nil
 }
 
+// redelivery is how long after its end a request's result is kept, for the same message delivered again.
+const redelivery = time.Minute
+
 // maxSeen bounds the requests that are remembered; only holders of trusted keys can fill it.
-const maxSeen = 1 << 14
+const maxSeen = 1 << 13
 
 // decided is a request that was accepted for a decision.
 type decided struct {
@@ -86,11 +89,9 @@ func (s *seen) add(r *actionv1.Request, seq uint64, digest actionv1.Digest, now 
 	if _, ok := s.byID[r.ID]; ok {
 		return refuse(CodeReplayed, "a request with this id was decided before; it counts once")
 	}
-	if len(s.byID) >= maxSeen {
-		for id, d := range s.byID {
-			if d.expires <= now.UnixNano() {
-				delete(s.byID, id)
-			}
+	for id, d := range s.byID {
+		if d.expires+int64(redelivery) <= now.UnixNano() {
+			delete(s.byID, id)
 		}
 	}
 	if len(s.byID) >= maxSeen {

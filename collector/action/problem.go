@@ -36,6 +36,17 @@ const (
 	CodeFailed       = "failed"
 )
 
+// Codes lists them all.
+func Codes() []string {
+	return []string{
+		CodeOversized, CodeMalformed, CodeUnsigned, CodeUnknownKey, CodeBadSignature, CodeInvalid,
+		CodeForeignNode, CodeNotYetValid, CodeExpired, CodeBeforeStart, CodeReplayed, CodeBusy,
+		CodeNotAllowed, CodeRateLimited, CodeNoTarget, CodeOtherBoot, CodeReused, CodeChanged,
+		CodeProtected, CodeOutOfScope, CodeAmbiguous, CodeUnsupported, CodeDryRun, CodeStillRunning,
+		CodeFailed,
+	}
+}
+
 // problem is why a request was refused, or failed after it was begun.
 type problem struct {
 	status       actionv1.Status

@@ -82,7 +82,7 @@ type process struct {
 // hold opens the process that has a pid now. errGone means that there is none.
 func hold(pid uint32) (*process, error) {
 	fd, err := unix.PidfdOpen(int(pid), 0)
-	if errors.Is(err, unix.ESRCH) || errors.Is(err, unix.EINVAL) { // EINVAL: the pid is a thread's
+	if errors.Is(err, unix.ESRCH) || errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOENT) { // the last two: the pid is a thread's
 		return nil, errGone
 	}
 	if err != nil {
