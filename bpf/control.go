@@ -1,6 +1,7 @@
 package bpf
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/cilium/ebpf"
@@ -72,9 +73,17 @@ func (o *Objects) flag(name string, on bool) error {
 	return nil
 }
 
-// SetFolding folds opens of the same file by the same process within a window of so many nanoseconds; 0 ends it.
-func (o *Objects) SetFolding(window uint64) error {
-	if err := o.coll.Variables["fold_window"].Set(window); err != nil {
+// SetFolding folds opens of the same file by the same process within a window of so many nanoseconds; 0 ends it. Only
+// kinds of the open family can be folded.
+func (o *Objects) SetFolding(window uint64, kinds []uint16) error {
+	var mask uint32
+	for _, k := range kinds {
+		if k >= 32 {
+			return fmt.Errorf("fold kind %d: it is no open", k)
+		}
+		mask |= 1 << k
+	}
+	if err := errors.Join(o.coll.Variables["fold_kinds"].Set(mask), o.coll.Variables["fold_window"].Set(window)); err != nil {
 		return fmt.Errorf("set the window of folding: %w", err)
 	}
 	return nil

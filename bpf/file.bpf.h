@@ -37,7 +37,7 @@ struct {
 static __always_inline bool folded(struct task_struct *task, u32 kind, struct inode *inode, u64 flags, u32 *before)
 {
 	*before = 0;
-	if (!fold_window)
+	if (!fold_window || !(fold_kinds >> (kind & 31) & 1))
 		return false;
 	u64 now = bpf_ktime_get_boot_ns();
 	struct fold_key key = {

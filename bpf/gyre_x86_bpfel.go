@@ -153,6 +153,7 @@ const (
 	gyreProgUringSubmit    = "uring_submit"
 	gyreVarEnvOn           = "env_on"
 	gyreVarExclusions      = "exclusions"
+	gyreVarFoldKinds       = "fold_kinds"
 	gyreVarFoldWindow      = "fold_window"
 	gyreVarKindOn          = "kind_on"
 	gyreVarMuteExes        = "mute_exes"
@@ -254,6 +255,7 @@ type gyreMapSpecs struct {
 type gyreVariableSpecs struct {
 	EnvOn           *ebpf.VariableSpec `ebpf:"env_on"`
 	Exclusions      *ebpf.VariableSpec `ebpf:"exclusions"`
+	FoldKinds       *ebpf.VariableSpec `ebpf:"fold_kinds"`
 	FoldWindow      *ebpf.VariableSpec `ebpf:"fold_window"`
 	KindOn          *ebpf.VariableSpec `ebpf:"kind_on"`
 	MuteExes        *ebpf.VariableSpec `ebpf:"mute_exes"`
@@ -335,6 +337,7 @@ func (m *gyreMaps) Close() error {
 type gyreVariables struct {
 	EnvOn           *ebpf.Variable `ebpf:"env_on"`
 	Exclusions      *ebpf.Variable `ebpf:"exclusions"`
+	FoldKinds       *ebpf.Variable `ebpf:"fold_kinds"`
 	FoldWindow      *ebpf.Variable `ebpf:"fold_window"`
 	KindOn          *ebpf.Variable `ebpf:"kind_on"`
 	MuteExes        *ebpf.Variable `ebpf:"mute_exes"`

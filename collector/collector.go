@@ -27,6 +27,7 @@ import (
 	"github.com/gyre-sec/gyre/bus"
 	"github.com/gyre-sec/gyre/collector/action"
 	"github.com/gyre-sec/gyre/collector/decode"
+	"github.com/gyre-sec/gyre/collector/policy"
 	"github.com/gyre-sec/gyre/collector/procfs"
 	"github.com/gyre-sec/gyre/collector/proctable"
 	"github.com/gyre-sec/gyre/collector/spool"
@@ -61,6 +62,8 @@ type Collector struct {
 	polled   time.Time
 	records  uint64
 	live     bool
+	capture  capture
+	muted    map[proctable.Key]bool // processes that were put onto the mute list when they ran already
 	lookup   chan proctable.Key
 	found    chan proctable.Facts
 }
@@ -82,6 +85,7 @@ func New(cfg Config, src Source, b *bus.Bus, log *slog.Logger, reg prometheus.Re
 		pub:    b.NewPublisher(bus.PublisherConfig{Stage: "collector", MaxMessages: cfg.InFlight}),
 		live:   src.Mode() != "recorded",
 		lookup: make(chan proctable.Key, 1024), found: make(chan proctable.Facts, 1024), asks: make(chan func()),
+		muted: map[proctable.Key]bool{},
 	}
 	return c, c.allowActions(reg)
 }
@@ -151,7 +155,7 @@ func (c *Collector) start() error {
 	}
 	c.batch = newBatcher(c.cfg, h, uint64(procfs.SinceBoot()), c.emit)
 	c.polled = time.Now()
-	return nil
+	return c.applyPolicy(&c.cfg.Capture, policy.Groups(c.cfg.Capture.Mute.Cgroups))
 }
 
 // seed fills the process table with what runs already.
@@ -173,6 +177,9 @@ func (c *Collector) seed() error {
 		return fmt.Errorf("seed process table: %w", err)
 	}
 	c.table.Link()
+	if k, ok := c.src.(controls); ok && len(c.capture.Mute.Exes) > 0 {
+		return c.mutePresent(k)
+	}
 	return nil
 }
 
@@ -216,9 +223,19 @@ func (c *Collector) now() int64 {
 // apply brings the process table up to a record and returns the images that the event is about.
 func (c *Collector) apply(r *decode.Record) (img, child *proctable.Image) {
 	if r.HasImage && r.Kind.IsExec() && r.Ret >= 0 {
-		return c.table.Exec(r.Task.Key, r.Image.Facts()).Image(), nil
+		f := r.Image.Facts()
+		f.Env = c.allowedEnv(f.Env)
+		return c.table.Exec(r.Task.Key, f).Image(), nil
 	}
 	p := c.table.Observe(&r.Task)
+	switch r.Kind {
+	case eventv1.Chdir:
+		c.change(p, r.Kind, r.Ret, r.Text[eventv1.ChdirPath])
+	case eventv1.Fchdir:
+		c.change(p, r.Kind, r.Ret, r.Text[eventv1.FchdirPath])
+	case eventv1.Setsid:
+		c.change(p, r.Kind, r.Ret, nil)
+	}
 	img = p.Image()
 	if r.Child.PID != 0 {
 		ch := &r.Child
@@ -291,6 +308,7 @@ func (c *Collector) poll(now int64) {
 		if full+busy > 0 {
 			c.batch.lose(eventv1.Kind(i), full+busy)
 		}
+		c.metrics.keepBack(eventv1.Kind(i), k.Muted[i]-c.counters.Muted[i], k.Folded[i]-c.counters.Folded[i])
 	}
 	c.counters = k
 }

@@ -8,8 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gyre-sec/gyre/collector/policy"
 	"github.com/gyre-sec/gyre/daemon"
-	"github.com/gyre-sec/gyre/schemas/eventv1"
 )
 
 // ErrConfig is wrapped by what [Config.Validate] returns.
@@ -22,8 +22,7 @@ type Config struct {
 	ReplaySpeed float64       `yaml:"replay_speed" doc:"pace of a recording: 1 as it was, 0 as fast as possible"`
 	Mode        string        `yaml:"mode" doc:"how to attach to the kernel: auto, trampoline or tracepoint"`
 	RingBuffer  daemon.Bytes  `yaml:"ring_buffer" doc:"memory for events between kernel and collector; a power of two"`
-	Kinds       []string      `yaml:"kinds" doc:"event kinds to capture; empty means all"`
-	Threads     bool          `yaml:"threads" doc:"report new threads too, not only new processes"`
+	Capture     policy.Policy `yaml:"capture" doc:"what to capture, as long as the bucket config does not say otherwise: see gyre capture"`
 	ExcludePIDs []uint32      `yaml:"exclude_pids" doc:"processes to pass over, with what they start; the collector itself always is"`
 	BatchEvents int           `yaml:"batch_events" doc:"a batch is sent when it holds this many events"`
 	BatchBytes  daemon.Bytes  `yaml:"batch_bytes" doc:"a batch is sent when it is this large, before compression"`
@@ -44,6 +43,7 @@ func DefaultConfig() Config {
 		Source: "live", ReplaySpeed: 1, Mode: "auto", RingBuffer: 8 * daemon.MiB,
 		BatchEvents: 256, BatchBytes: 64 * daemon.KiB, BatchDelay: 10 * time.Millisecond,
 		Spool: 64 * daemon.MiB, InFlight: 64, MaxProcs: 1 << 18, StopTimeout: 2 * time.Second,
+		Capture: policy.Default(),
 	}
 }
 
@@ -65,7 +65,7 @@ func (c Config) Validate() error {
 	if c.RingBuffer < 64*daemon.KiB || c.RingBuffer > daemon.GiB || c.RingBuffer&(c.RingBuffer-1) != 0 {
 		add("ring_buffer is %s, want a power of two from 64KiB to 1GiB", c.RingBuffer)
 	}
-	if _, err := c.kinds(); err != nil {
+	if err := daemon.At("capture", c.Capture.Validate()); err != nil {
 		errs = append(errs, err)
 	}
 	if c.BatchEvents < 1 || c.BatchEvents > 1<<16 {
@@ -93,24 +93,6 @@ func (c Config) Validate() error {
 		return fmt.Errorf("%w: %w", ErrConfig, errors.Join(errs...))
 	}
 	return nil
-}
-
-func (c Config) kinds() ([]eventv1.Kind, error) {
-	if len(c.Kinds) == 0 {
-		return eventv1.Kinds(), nil
-	}
-	// The process table lives on these: they are captured whatever else is asked for.
-	kinds := []eventv1.Kind{eventv1.Execve, eventv1.Execveat, eventv1.Clone, eventv1.Clone3, eventv1.Fork, eventv1.Vfork, eventv1.ProcExit}
-	for _, name := range c.Kinds {
-		k, ok := eventv1.ParseKind(name)
-		if !ok {
-			return nil, fmt.Errorf("kinds: %q is not known, see gyre fields for the list", name)
-		}
-		if k > eventv1.ProcExit {
-			kinds = append(kinds, k)
-		}
-	}
-	return kinds, nil
 }
 
 func (c Config) node() (string, error) {

@@ -13,13 +13,14 @@ import (
 	"github.com/gyre-sec/gyre/schemas/subject"
 )
 
-// helpers starts the loops beside the reader: looking up processes, telling facts, and response actions.
+// helpers starts the loops beside the reader: looking up processes, telling facts, following the capture policy, and response actions.
 func (c *Collector) helpers(ctx context.Context) *sync.WaitGroup {
 	var wg sync.WaitGroup
 	if c.live {
 		wg.Go(func() { c.complete(ctx) })
 	}
 	wg.Go(func() { c.tellFacts(ctx) })
+	wg.Go(func() { c.followPolicy(ctx) })
 	if c.actions != nil {
 		wg.Go(func() { c.act(ctx) })
 	}

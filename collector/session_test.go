@@ -26,8 +26,12 @@ sh -c 'cat /nowhere; true' 2>/dev/null
 cd .. && rmdir gyre-rec`
 
 func recordSession(t *testing.T) {
-	src, err := Open(DefaultConfig())
+	cfg := DefaultConfig()
+	src, err := Open(cfg)
 	if err != nil {
+		t.Fatal(err)
+	}
+	if err := src.(*Live).SetKinds(numbers(cfg.Capture.Selected())); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.MkdirAll(filepath.Dir(sessionFile), 0o755); err != nil {

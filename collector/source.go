@@ -32,24 +32,15 @@ func Open(cfg Config) (Source, error) {
 	if file, ok := strings.CutPrefix(cfg.Source, recordedPrefix); ok {
 		return replay.Open(file, replay.Options{Speed: cfg.ReplaySpeed})
 	}
-	p, err := probe.Open(probe.Options{Mode: cfg.Mode, RingBufferBytes: int(cfg.RingBuffer), Threads: cfg.Threads})
+	p, err := probe.Open(probe.Options{Mode: cfg.Mode, RingBufferBytes: int(cfg.RingBuffer)})
 	if err != nil {
 		return nil, err
 	}
-	kinds, err := cfg.kinds()
-	if err == nil {
-		for _, pid := range cfg.ExcludePIDs {
-			if err = p.Exclude(pid, true); err != nil {
-				break
-			}
+	for _, pid := range cfg.ExcludePIDs {
+		if err := p.Exclude(pid, true); err != nil {
+			_ = p.Close() // the first error is the one to tell
+			return nil, fmt.Errorf("set up capture: %w", err)
 		}
-	}
-	if err == nil {
-		err = p.SetKinds(numbers(kinds))
-	}
-	if err != nil {
-		_ = p.Close() // the first error is the one to tell
-		return nil, fmt.Errorf("set up capture: %w", err)
 	}
 	return &Live{p}, nil
 }

@@ -20,6 +20,7 @@ import (
 // struct, or a slice or string-keyed map of these. A list or map in the file replaces the default as a whole.
 type LoadOptions struct {
 	Path      string         // Path of the YAML file; empty means no file.
+	Content   []byte         // Content replaces what the file says when not nil; Path is its name in errors then.
 	EnvPrefix string         // EnvPrefix such as GYRE: the variable is GYRE_SECTION_KEY. Empty means no variables.
 	Environ   []string       // Environ replaces os.Environ when not nil.
 	Sets      []string       // Sets are the section.key=value arguments of the command line.

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -41,10 +42,19 @@ func (e *ConfigError) Remedy() string { return e.Hint }
 func (e *ConfigError) Unwrap() error { return e.Err }
 
 // At says which key of a section an error of its Validate is about, such as keys[1].name: [Load] adds the place in the
-// file. A nil err stays nil.
+// file. A nil err stays nil; of joined errors each gets the key, before a key that it has already.
 func At(key string, err error) error {
-	if err == nil {
+	switch e := err.(type) {
+	case nil:
 		return nil
+	case *keyError:
+		return &keyError{key + "." + e.key, e.err}
+	case interface{ Unwrap() []error }:
+		var all []error
+		for _, one := range e.Unwrap() {
+			all = append(all, At(key, one))
+		}
+		return errors.Join(all...)
 	}
 	return &keyError{key, err}
 }

@@ -21,6 +21,10 @@ import (
 
 // loadFile reads the file into the sections. The error is for a file that cannot be read at all.
 func (l *loader) loadFile() error {
+	if l.opts.Content != nil {
+		l.decodeFile(l.opts.Content)
+		return nil
+	}
 	if l.opts.Path == "" {
 		return nil
 	}

@@ -135,6 +135,7 @@ u32 env_on = 0;		   /* read the environment of new programs */
 u32 exclusions = 0;	   /* excluded has entries */
 u32 mute_exes = 0, mute_groups = 0, mute_paths = 0; /* the lists have entries */
 u64 fold_window = 0;	   /* ns in which identical opens are folded, 0: never */
+u32 fold_kinds = 0;	   /* 1 << kind for those that may be */
 u32 wake_bytes = 65536;	   /* wake the reader when so much is waiting */
 
 static __always_inline struct counters *counters(void)

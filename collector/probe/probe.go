@@ -27,8 +27,6 @@ type Options struct {
 	RingBufferBytes int
 	// FlushInterval is after how long the reader looks by itself for records that did not wake it; 0 means 5 ms.
 	FlushInterval time.Duration
-	// Threads reports new threads too.
-	Threads bool
 }
 
 // Source is a running capture. Read and Close may be called from different
@@ -68,18 +66,15 @@ func Open(o Options) (*Source, error) {
 	if s.flush <= 0 {
 		s.flush = 5 * time.Millisecond
 	}
-	if err := s.start(o); err != nil {
+	if err := s.start(); err != nil {
 		return nil, errors.Join(err, objs.Close())
 	}
 	return s, nil
 }
 
-func (s *Source) start(o Options) error {
+func (s *Source) start() error {
 	if err := s.Exclude(uint32(os.Getpid()), false); err != nil {
 		return err
-	}
-	if err := s.objs.SetThreads(o.Threads); err != nil {
-		return fmt.Errorf("switch thread events: %w", err)
 	}
 	var err error
 	if s.reader, err = ringbuf.NewReader(s.objs.Events()); err != nil {
@@ -119,6 +114,23 @@ func (s *Source) Mode() string { return string(s.report.Mode) }
 
 // SetKinds switches on the events of these kinds and all others off.
 func (s *Source) SetKinds(kinds []uint16) error { return s.objs.SetKinds(kinds) }
+
+// SetThreads switches events for new threads on or off.
+func (s *Source) SetThreads(on bool) error { return s.objs.SetThreads(on) }
+
+// SetEnv switches reading of the environment of new programs on or off.
+func (s *Source) SetEnv(on bool) error { return s.objs.SetEnv(on) }
+
+// SetFolding folds identical opens of these kinds within a window; 0 ends it.
+func (s *Source) SetFolding(window time.Duration, kinds []uint16) error {
+	return s.objs.SetFolding(uint64(window), kinds)
+}
+
+// SetMutes replaces the mute lists.
+func (s *Source) SetMutes(m bpf.Mutes) error { return s.objs.SetMutes(m) }
+
+// MuteProcess puts a running process onto the mute list, or takes it off.
+func (s *Source) MuteProcess(tgid uint32, on bool) error { return s.objs.MuteProcess(tgid, on) }
 
 // Exclude makes the kernel side pass over a process and, if children is set, what it starts from now on.
 func (s *Source) Exclude(tgid uint32, children bool) error { return s.objs.Exclude(tgid, children) }

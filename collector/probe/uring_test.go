@@ -81,8 +81,11 @@ func (r *ring) do(q sqe) int64 {
 	}
 	headAt, cqTailAt := r.param(80), r.param(80+4)
 	head := atomic.LoadUint32(r.word(headAt))
-	if head == atomic.LoadUint32(r.word(cqTailAt)) {
-		return 0
+	for head == atomic.LoadUint32(r.word(cqTailAt)) {
+		if wait == 0 {
+			return 0
+		}
+		sys(unix.SYS_IO_URING_ENTER, r.fd, 0, 1, 1) // a signal had ended the wait
 	}
 	at := r.param(80+20) + 16*(head&*r.word(r.param(80 + 8)))
 	res := int32(le.Uint32(r.sq[at+8:]))

@@ -17,6 +17,9 @@
 package proctable
 
 import (
+	"iter"
+	"maps"
+
 	"github.com/gyre-sec/gyre/schemas/eventv1"
 )
 
@@ -130,6 +133,17 @@ func (t *Table) Lookup(k Key) *Process { return t.all[k] }
 
 // ByPID finds the newest process of a pid, nil if none is known.
 func (t *Table) ByPID(pid uint32) *Process { return t.byPID[pid] }
+
+// All ranges over the processes, in no order.
+func (t *Table) All() iter.Seq[*Process] { return maps.Values(t.all) }
+
+// Change makes an image of a process that differs from the current one as change says. Variants of the old one are forgotten.
+func (t *Table) Change(p *Process, change func(*Facts)) {
+	old := p.image
+	img := &Image{Facts: old.Facts, Parent: old.Parent, depth: old.depth}
+	change(&img.Facts)
+	p.image, p.variants = img, nil
+}
 
 // Add enters a process that was running before it was watched, or replaces what is
 // known of it unless events told something newer. Parents may come after their

@@ -213,10 +213,10 @@ func (u *pipeline) startCollector(_ context.Context, d *daemon.Daemon) error {
 }
 
 func kinds(cfg collector.Config) string {
-	if len(cfg.Kinds) == 0 {
-		return "processes, files, connections"
+	if len(cfg.Capture.Kinds) == 0 {
+		return "processes, files, sockets, credentials, kernel"
 	}
-	return fmt.Sprint(cfg.Kinds)
+	return fmt.Sprint(cfg.Capture.Kinds)
 }
 
 func (u *pipeline) banner(r evaluator.Info) {

@@ -134,6 +134,12 @@ func AlertFilter(priority, rule, node string) string {
 // FactHost is the key in the facts bucket of a node's own facts: <node>.host.
 func FactHost(node string) string { return Token(node) + ".host" }
 
+// CaptureFleet is the key in the config bucket of the capture policy for all nodes.
+const CaptureFleet = "capture"
+
+// Capture is the key in the config bucket of the capture policy of one node: capture.<node>.
+func Capture(node string) string { return CaptureFleet + "." + Token(node) }
+
 // FactContainer is the key in the facts bucket of one container: <node>.container.<id>.
 func FactContainer(node, id string) string { return Token(node) + ".container." + Token(id) }
 
