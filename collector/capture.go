@@ -33,6 +33,17 @@ type capture struct {
 	env map[string]bool
 }
 
+// inForce is what the node tells about its policy; see factv1.Host.
+type inForce struct{ policy, refused string }
+
+func (c *Collector) tellPolicy(p inForce) {
+	c.inForce.Store(&p)
+	select {
+	case c.policyChanged <- struct{}{}:
+	default: // it will be seen
+	}
+}
+
 // applyPolicy puts a policy into force. On an error what was applied stays: the next policy replaces it.
 func (c *Collector) applyPolicy(p *policy.Policy, groups []uint64) error {
 	c.capture = capture{Policy: *p, env: map[string]bool{}}
@@ -110,7 +121,7 @@ func (c *Collector) followPolicy(ctx context.Context) {
 		watches.Go(func() { c.watchPolicy(ctx, key, docs) })
 	}
 	have := map[string][]byte{}
-	current, from := &c.cfg.Capture, "configuration"
+	current, from, refused := &c.cfg.Capture, "configuration", ""
 	groups := policy.Groups(current.Mute.Cgroups)
 	tick := time.NewTicker(regroupEvery)
 	defer tick.Stop()
@@ -124,11 +135,10 @@ func (c *Collector) followPolicy(ctx context.Context) {
 		})
 		if err == nil {
 			c.metrics.policy(from, policy.Digest(have[from]))
+			c.tellPolicy(inForce{from + " " + policy.Digest(have[from]), refused})
 		}
 	}
-	if len(groups) > 0 {
-		apply()
-	}
+	apply()
 	for {
 		select {
 		case <-ctx.Done():
@@ -142,15 +152,19 @@ func (c *Collector) followPolicy(ctx context.Context) {
 				apply()
 			}
 		case e := <-docs:
-			delete(have, e.Key)
-			if !e.Deleted {
+			if e.Deleted {
+				delete(have, e.Key)
+			} else {
 				if _, err := policy.Parse(e.Key, e.Value); err != nil {
 					c.metrics.errors.WithLabelValues("read capture policy").Inc()
 					c.log.Error("capture policy refused, the one in force stays", "key", e.Key, "err", err)
+					refused = err.Error()
+					c.tellPolicy(inForce{c.inForce.Load().policy, refused})
 					continue
 				}
 				have[e.Key] = e.Value
 			}
+			refused = ""
 			current, from = &c.cfg.Capture, "configuration"
 			for _, key := range []string{node, subject.CaptureFleet} {
 				if doc, ok := have[key]; ok {

@@ -40,19 +40,21 @@ const SourceName = "syscall"
 
 // Collector is the stage of one node. Make it with [New].
 type Collector struct {
-	cfg     Config
-	node    string
-	src     Source
-	bus     *bus.Bus
-	log     *slog.Logger
-	metrics *metrics
-	host    procfs.Host
-	spool   *spool.Memory
-	pub     *bus.Publisher
-	ready   atomic.Bool
-	dropped atomic.Uint64    // events in batches that were dropped, not reported yet
-	actions *action.Executor // nil without a policy
-	asks    chan func()      // for the reading goroutine
+	cfg           Config
+	node          string
+	src           Source
+	bus           *bus.Bus
+	log           *slog.Logger
+	metrics       *metrics
+	host          procfs.Host
+	spool         *spool.Memory
+	pub           *bus.Publisher
+	ready         atomic.Bool
+	inForce       atomic.Pointer[inForce]
+	policyChanged chan struct{}
+	dropped       atomic.Uint64    // events in batches that were dropped, not reported yet
+	actions       *action.Executor // nil without a policy
+	asks          chan func()      // for the reading goroutine
 
 	// Of the reading goroutine.
 	dec      *decode.Decoder
@@ -85,8 +87,9 @@ func New(cfg Config, src Source, b *bus.Bus, log *slog.Logger, reg prometheus.Re
 		pub:    b.NewPublisher(bus.PublisherConfig{Stage: "collector", MaxMessages: cfg.InFlight}),
 		live:   src.Mode() != "recorded",
 		lookup: make(chan proctable.Key, 1024), found: make(chan proctable.Facts, 1024), asks: make(chan func()),
-		muted: map[proctable.Key]bool{},
+		muted: map[proctable.Key]bool{}, policyChanged: make(chan struct{}, 1),
 	}
+	c.inForce.Store(&inForce{})
 	return c, c.allowActions(reg)
 }
 

@@ -56,11 +56,12 @@ func (c *Collector) tellFacts(ctx context.Context) {
 	var kv *bus.KV
 	sent := map[string][]byte{}
 	var stamp []string
+	var told inForce
 	tick := time.NewTicker(factsEvery)
 	defer tick.Stop()
 	for {
 		now := stamps(c.host.AccountFiles())
-		if kv == nil || len(sent) < 2 || !equal(stamp, now) {
+		if policy := *c.inForce.Load(); kv == nil || len(sent) < 2 || !equal(stamp, now) || policy != told {
 			if kv == nil {
 				var err error
 				if kv, err = c.bus.KV(ctx, bus.BucketFacts); err != nil {
@@ -69,13 +70,14 @@ func (c *Collector) tellFacts(ctx context.Context) {
 				}
 			}
 			if kv != nil && c.putFacts(ctx, kv, sent) {
-				stamp = now
+				stamp, told = now, policy
 			}
 		}
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
+		case <-c.policyChanged:
 		}
 	}
 }
@@ -84,6 +86,8 @@ func (c *Collector) tellFacts(ctx context.Context) {
 func (c *Collector) putFacts(ctx context.Context, kv *bus.KV, sent map[string][]byte) bool {
 	host := c.host.Facts()
 	host.Node, host.Capture = c.node, c.src.Mode()
+	p := *c.inForce.Load()
+	host.Policy, host.PolicyError = p.policy, p.refused
 	ok := true
 	put := func(key string, value []byte, err error) {
 		if err == nil && !bytes.Equal(sent[key], value) {

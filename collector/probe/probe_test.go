@@ -2,17 +2,14 @@ package probe
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -26,85 +23,6 @@ const (
 	kExecve, kExecveat, kClone, kClone3, kFork, kVfork, kExit = 1, 2, 3, 4, 5, 6, 7
 	kOpen, kOpenat, kOpenat2, kCreat                          = 8, 9, 10, 11
 )
-
-type capture struct {
-	*Source
-	mu   sync.Mutex
-	recs []bpf.Record
-	more chan struct{}
-}
-
-func start(t *testing.T, o Options, kinds ...uint16) *capture {
-	t.Helper()
-	if os.Geteuid() != 0 {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("this test loads eBPF programs and needs root")
-		}
-		t.Skip("SKIPPED: this test loads eBPF programs and needs root")
-	}
-	o.Mode = modeUnderTest
-	s, err := Open(o)
-	if err != nil {
-		t.Fatalf("open: %v", err)
-	}
-	if err := s.objs.Include(uint32(os.Getpid())); err != nil {
-		t.Fatal(err)
-	}
-	if err := s.SetKinds(kinds); err != nil {
-		t.Fatal(err)
-	}
-	c := &capture{Source: s, more: make(chan struct{}, 1)}
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() {
-		done <- s.Read(ctx, func(raw []byte) {
-			r, err := bpf.ParseRecord(bytes.Clone(raw))
-			if err != nil {
-				t.Errorf("record: %v", err)
-				return
-			}
-			c.mu.Lock()
-			c.recs = append(c.recs, r)
-			c.mu.Unlock()
-			select {
-			case c.more <- struct{}{}:
-			default:
-			}
-		}, func() {})
-	}()
-	t.Cleanup(func() {
-		cancel()
-		if err := <-done; err != nil {
-			t.Errorf("read: %v", err)
-		}
-		if err := s.Close(); err != nil && !errors.Is(err, os.ErrClosed) {
-			t.Errorf("close: %v", err)
-		}
-	})
-	return c
-}
-
-// find waits for a record for which ok holds.
-func (c *capture) find(t *testing.T, what string, ok func(*bpf.Record) bool) *bpf.Record {
-	t.Helper()
-	deadline := time.After(20 * time.Second)
-	seen := 0
-	for {
-		c.mu.Lock()
-		for ; seen < len(c.recs); seen++ {
-			if r := c.recs[seen]; ok(&r) {
-				c.mu.Unlock()
-				return &r
-			}
-		}
-		c.mu.Unlock()
-		select {
-		case <-c.more:
-		case <-deadline:
-			t.Fatalf("no record: %s (%d others)", what, seen)
-		}
-	}
-}
 
 // mine finds a record of this process by kind and the text of a slot.
 func (c *capture) mine(t *testing.T, kind uint16, slot int, text string) *bpf.Record {

@@ -46,6 +46,10 @@ type eventsStatus struct {
 	Alerts    uint64            `json:"alerts"`
 	Stored    uint64            `json:"alerts_stored"`
 	Lost      map[string]uint64 `json:"lost"`
+	// KeptBack counts what the capture policy keeps back in the kernel: muted and folded.
+	KeptBack map[string]uint64 `json:"kept_back,omitempty"`
+	// Policy is the capture policy in force: where it comes from and its digest.
+	Policy string `json:"capture_policy,omitempty"`
 }
 
 func (a *app) statusCommand() *cobra.Command {
@@ -105,12 +109,18 @@ func (s *status) fromMetrics(ctx context.Context, info instance.Info) error {
 	}
 	s.Events = &eventsStatus{
 		Seen: sum(families["gyre_collector_events_total"]), Evaluated: sum(families["gyre_evaluator_events_total"]),
-		Alerts: sum(families["gyre_evaluator_alerts_total"]), Stored: sum(families["gyre_sink_stored_total"]), Lost: map[string]uint64{},
+		Alerts: sum(families["gyre_evaluator_alerts_total"]), Stored: sum(families["gyre_sink_stored_total"]), Lost: map[string]uint64{}, KeptBack: map[string]uint64{},
 	}
 	for _, m := range families["gyre_collector_lost_events_total"].GetMetric() {
 		if n := uint64(value(m)); n > 0 {
 			s.Events.Lost[label(m, "reason")] += n
 		}
+	}
+	for _, m := range families["gyre_collector_kept_back_events_total"].GetMetric() {
+		s.Events.KeptBack[label(m, "reason")] += uint64(value(m))
+	}
+	for _, m := range families["gyre_collector_capture_policy_info"].GetMetric() {
+		s.Events.Policy = label(m, "source") + " " + label(m, "digest")
 	}
 	for _, m := range families["gyre_rules_info"].GetMetric() {
 		s.Rules = &rulesStatus{int(value(m)), label(m, "digest"), label(m, "error")}
@@ -152,6 +162,12 @@ func (a *app) writeStatus(s *status) error {
 	}
 	if e := s.Events; e != nil {
 		fmt.Fprintf(&b, "events     %d seen, %d evaluated, %d alerts, %d stored\n", e.Seen, e.Evaluated, e.Alerts, e.Stored)
+		if e.Policy != "" {
+			fmt.Fprintf(&b, "capture    policy %s\n", e.Policy)
+		}
+		for _, reason := range sortedKeys(e.KeptBack) {
+			fmt.Fprintf(&b, "kept back  %d: %s\n", e.KeptBack[reason], reason)
+		}
 		if len(e.Lost) == 0 {
 			b.WriteString("lost       none\n")
 		}

@@ -59,6 +59,10 @@ type Host struct {
 	// Collector is the version of the collector, Capture its attach mode: trampoline, tracepoint or recorded.
 	Collector string `json:"collector,omitempty"`
 	Capture   string `json:"capture,omitempty"`
+	// Policy is the capture policy in force: the key of the config bucket that it comes from, or "configuration", a space, and the
+	// first digits of its digest. PolicyError is why a newer one was refused.
+	Policy      string `json:"policy,omitempty"`
+	PolicyError string `json:"policy_error,omitempty"`
 }
 
 // Users are the accounts of a node: its passwd(5) and group(5).
