@@ -7,7 +7,7 @@ VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 LDFLAGS := -s -w -X github.com/gyre-sec/gyre/daemon.version=$(VERSION)
 GOTEST ?= go test
 
-.PHONY: help up build test race lint fmt tidy generate check-generate fuzz bench kernel-test e2e deps deps-test down clean
+.PHONY: docs help up build test race lint fmt tidy generate check-generate fuzz bench kernel-test e2e deps deps-test down clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-16s %s\n", $$1, $$2}'
@@ -49,6 +49,9 @@ generate: ## rebuild the eBPF objects (needs clang and libbpf-dev)
 
 check-generate: generate ## prove that the committed eBPF objects are what the sources give
 	@git diff --exit-code -- bpf && echo "check-generate: the committed objects are current"
+
+docs: ## write the documents that are made from the code's tables
+	@cd gyre && go test ./docs -run TestEventsPage -count=1 -args -update
 
 lint: ## run the linters
 	@GOWORK=off go -C .tools build -o ../bin/golangci-lint github.com/golangci/golangci-lint/v2/cmd/golangci-lint

@@ -2,11 +2,16 @@ package collector
 
 import (
 	"context"
+	"syscall"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/gyre-sec/gyre/collector/action"
+	"github.com/gyre-sec/gyre/collector/decode"
 	"github.com/gyre-sec/gyre/collector/proctable"
+	"github.com/gyre-sec/gyre/collector/spool"
+	"github.com/gyre-sec/gyre/schemas/actionv1"
+	"github.com/gyre-sec/gyre/schemas/eventv1"
 )
 
 // allowActions makes the executor of response actions, if the configuration names a policy. A recording has no
@@ -17,9 +22,33 @@ func (c *Collector) allowActions(reg prometheus.Registerer) error {
 	}
 	var err error
 	c.actions, err = action.New(action.Config{
-		Node: c.node, PolicyFile: c.cfg.ActionsPolicy, Protect: c.cfg.ExcludePIDs, Table: c.withTable,
+		Node: c.node, PolicyFile: c.cfg.ActionsPolicy, Protect: c.cfg.ExcludePIDs, Table: c.withTable, Report: c.tellAction,
 	}, c.bus, c.log, reg)
 	return err
+}
+
+// tellAction makes an event of a decided request. The process of the event is the target, if that is one which the table knows.
+func (c *Collector) tellAction(r actionv1.Result) {
+	err := c.onReader(c.life, func() {
+		rec := decode.Record{Kind: eventv1.ResponseAction, Time: c.now()}
+		for i, s := range []string{string(r.Action), string(r.Status), r.Reason, r.RequestID.String(), r.Target, r.KeyName} {
+			rec.Text[i] = []byte(s)
+		}
+		if r.Status != actionv1.Executed {
+			rec.Ret = -int64(syscall.EPERM)
+		}
+		var img *proctable.Image
+		if id, err := actionv1.ParseExecID(r.Target); err == nil {
+			if p := c.table.Lookup(proctable.Key{PID: id.PID, Start: id.Start}); p != nil {
+				img, rec.TID = p.Image(), id.PID
+			}
+		}
+		c.metrics.events[rec.Kind].Inc()
+		c.batch.add(&rec, img, nil)
+	})
+	if err != nil {
+		c.metrics.lose(spool.ReasonStopped, eventv1.ResponseAction, 1)
+	}
 }
 
 // act takes requests until ctx ends. Capture goes on without it.

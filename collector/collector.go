@@ -54,6 +54,7 @@ type Collector struct {
 	policyChanged chan struct{}
 	dropped       atomic.Uint64    // events in batches that were dropped, not reported yet
 	actions       *action.Executor // nil without a policy
+	life          context.Context  // of a run; ends when reading does
 	asks          chan func()      // for the reading goroutine
 
 	// Of the reading goroutine.
@@ -116,6 +117,7 @@ func (c *Collector) Run(ctx context.Context) error {
 	helpers, end := context.WithCancel(ctx)
 	done := make(chan error, 1)
 	go func() { done <- c.publish(out) }()
+	c.life = helpers
 	parts := c.helpers(helpers)
 
 	err := c.seed()

@@ -217,6 +217,19 @@ func TestActionOnThisKernel(t *testing.T) {
 	if err := bystander.Process.Signal(syscall.Signal(0)); err != nil {
 		t.Errorf("the bystander: %v", err)
 	}
+	// What was done and what was refused are events too, of the process that was meant.
+	want := map[string]string{"kill executed " + id: "sleep 1000", "kill refused " + stale: "sleep 1000", "kill_tree executed " + root: "sh -c (setsid sleep 1002 &) ; sleep 1003 & wait"}
+	f.events(t, "events of the actions", func(b *eventv1.Batch, e *eventv1.Event) bool {
+		if e.Kind == eventv1.ResponseAction {
+			text := func(i int) string { return b.Text(e.Str(i)) }
+			what := text(0) + " " + text(1) + " " + text(4)
+			if cmdline := b.Cmdline(e.Proc); cmdline != want[what] || (text(1) == "executed") != (e.Ret == 0) {
+				t.Errorf("%s: of %q, result %d", what, cmdline, e.Ret)
+			}
+			delete(want, what)
+		}
+		return len(want) == 0
+	})
 	code, out, errs = f.action("list", "--node", "this.node")
 	if code != 0 || strings.Count(out, "\n") != 3 || !strings.Contains(out, "executed  kill of "+id+" by ada (INC-42)") {
 		t.Errorf("%d %s %s", code, out, errs)
@@ -251,6 +264,20 @@ func (f *fleet) exec(t *testing.T, cmdline string) string {
 
 func (f *fleet) find(t *testing.T, what string, is func(*eventv1.Batch, *eventv1.Proc, int32) bool) (id string) {
 	t.Helper()
+	f.events(t, what, func(b *eventv1.Batch, e *eventv1.Event) bool {
+		p := b.Proc(e.Proc)
+		if !e.Kind.IsExec() || p == nil || !is(b, p, e.Proc) {
+			return false
+		}
+		id = b.ExecID(p)
+		return true
+	})
+	return id
+}
+
+// events reads all events until enough says so.
+func (f *fleet) events(t *testing.T, what string, enough func(*eventv1.Batch, *eventv1.Event) bool) {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	dec, r := eventv1.NewDecoder(), eventv1.NewReader()
@@ -261,8 +288,7 @@ func (f *fleet) find(t *testing.T, what string, is func(*eventv1.Batch, *eventv1
 			return err
 		}
 		for r.Reset(&b); r.Next(&e); {
-			if p := b.Proc(e.Proc); e.Kind.IsExec() && p != nil && is(&b, p, e.Proc) {
-				id = b.ExecID(p)
+			if enough(&b, &e) {
 				return errEnough
 			}
 		}
@@ -271,7 +297,6 @@ func (f *fleet) find(t *testing.T, what string, is func(*eventv1.Batch, *eventv1
 	if !errors.Is(err, errEnough) {
 		t.Fatalf("did not see %s: %v", what, err)
 	}
-	return id
 }
 
 func waitFor(t *testing.T, what string, cond func() bool) {
