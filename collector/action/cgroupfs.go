@@ -90,7 +90,8 @@ func (h hierarchy) find(id string) ([]*group, []string, error) {
 		}
 		rel := strings.TrimPrefix(path, h.mount)
 		c, ok := cgroup.Parse(rel)
-		if !ok || c.ID != id && !(len(id) >= 12 && len(c.ID) == 64 && strings.HasPrefix(c.ID, id)) {
+		short := len(id) >= 12 && len(c.ID) == 64 && strings.HasPrefix(c.ID, id)
+		if !ok || c.ID != id && !short {
 			return nil
 		}
 		dir, err := os.OpenRoot(path)
@@ -129,7 +130,7 @@ func (g *group) pids() ([]uint32, error) {
 		if err != nil {
 			return nil //nolint:nilerr // removed meanwhile, or threaded: then the group above lists its processes
 		}
-		for _, f := range strings.Fields(string(data)) {
+		for f := range strings.FieldsSeq(string(data)) {
 			if pid, err := strconv.ParseUint(f, 10, 32); err == nil && pid > 0 {
 				list = append(list, uint32(pid))
 			}
@@ -149,6 +150,9 @@ func (g *group) write(name, value string) error {
 	if err == nil {
 		_, err = f.WriteString(value)
 		err = errors.Join(err, f.Close())
+	}
+	if errors.Is(err, fs.ErrPermission) {
+		return fmt.Errorf("write %s to %s of %s: %w: the collector needs CAP_DAC_OVERRIDE", value, name, g.path, err)
 	}
 	if err != nil {
 		return fmt.Errorf("write %s to %s of %s: %w", value, name, g.path, err)

@@ -65,8 +65,7 @@ func fail(code, format string, args ...any) error {
 }
 
 func asProblem(err error) *problem {
-	var p *problem
-	if errors.As(err, &p) {
+	if p, ok := errors.AsType[*problem](err); ok {
 		return p
 	}
 	return &problem{actionv1.Failed, CodeFailed, err.Error()}

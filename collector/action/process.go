@@ -110,6 +110,9 @@ func (p *process) signal(sig unix.Signal) error {
 	if errors.Is(err, unix.ESRCH) {
 		return errGone
 	}
+	if errors.Is(err, unix.EPERM) {
+		return fmt.Errorf("send signal %d to process %d: %w: the collector needs CAP_KILL", sig, p.stat.pid, err)
+	}
 	if err != nil {
 		return fmt.Errorf("send signal %d to process %d: %w", sig, p.stat.pid, err)
 	}

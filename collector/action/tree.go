@@ -70,8 +70,10 @@ func (e *Executor) killTree(ctx context.Context, req *actionv1.Request, key stri
 		t.hits(ctx, req.Target, r)
 		return dryRun(r, "%d processes would have been killed%s", len(t.hit), t.leftText())
 	}
-	if err := root.signal(unix.SIGSTOP); err != nil {
+	if err := root.signal(unix.SIGSTOP); errors.Is(err, errGone) {
 		return refuse(CodeNoTarget, "process %d has ended", id.PID)
+	} else if err != nil {
+		return err
 	}
 	t.stop = true
 	complete := t.collect(ctx)

@@ -179,6 +179,29 @@ func TestNodePermissions(t *testing.T) {
 	}
 }
 
+// TestActionsDropIn: the drop-in adds to what the unit has, and takes nothing away.
+func TestActionsDropIn(t *testing.T) {
+	caps := func(name, key string) map[string]bool {
+		m := regexp.MustCompile(`(?m)^` + key + `=(.*)$`).FindStringSubmatch(read(t, "deploy/systemd/"+name))
+		if m == nil {
+			t.Fatalf("%s has no %s", name, key)
+		}
+		set := map[string]bool{}
+		for c := range strings.FieldsSeq(m[1]) {
+			set[c] = true
+		}
+		return set
+	}
+	for _, key := range []string{"AmbientCapabilities", "CapabilityBoundingSet"} {
+		add := caps("gyre-collector-actions.conf", key)
+		for _, c := range []string{"CAP_KILL", "CAP_DAC_OVERRIDE"} {
+			if !add[c] || caps("gyre-collector.service", key)[c] {
+				t.Errorf("%s %s: by the unit alone %t, with the drop-in %t", key, c, caps("gyre-collector.service", key)[c], add[c])
+			}
+		}
+	}
+}
+
 // TestDocumentedPolicy: the policy in docs/actions.md loads, and names of codes there are real ones.
 func TestDocumentedPolicy(t *testing.T) {
 	doc := read(t, "docs/actions.md")

@@ -7,6 +7,7 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -85,7 +86,7 @@ func TestSignedRoundTrip(t *testing.T) {
 			t.Fatalf("a request cut at byte %d: %v", n, err)
 		}
 	}
-	if _, err := actionv1.Unmarshal(append(env.Body[:len(env.Body):len(env.Body)], 0)); !errors.Is(err, wire.ErrMalformed) {
+	if _, err := actionv1.Unmarshal(append(slices.Clip(env.Body), 0)); !errors.Is(err, wire.ErrMalformed) {
 		t.Errorf("a byte more: %v", err)
 	}
 	message[1] = 9
