@@ -230,8 +230,24 @@ func TestActionOnThisKernel(t *testing.T) {
 		}
 		return len(want) == 0
 	})
+	// What SIGHUP calls: a new policy takes effect at once, a bad one leaves it in force.
+	for _, more := range []string{"  dry_run: true\n", "  dry_run: perhaps\n"} {
+		if err := os.Rename(f.policy(t, more), cfg.ActionsPolicy); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.ReloadActions(t.Context()); (err != nil) != strings.Contains(more, "perhaps") || err != nil && !strings.Contains(err.Error(), cfg.ActionsPolicy+":6:12") {
+			t.Errorf("reload with %q: %v", more, err)
+		}
+	}
+	code, out, errs = f.action("kill", "--exec-id", f.execID(t, uint32(bystander.Process.Pid)), "--reason", "INC-44", "--key", f.key, "--wait", "30s")
+	if code != int(exitRefused) || !strings.Contains(out, "dry_run") || !strings.Contains(out, "would have been killed") {
+		t.Errorf("%d %s %s", code, out, errs)
+	}
+	if err := bystander.Process.Signal(syscall.Signal(0)); err != nil {
+		t.Errorf("the bystander after a dry run: %v", err)
+	}
 	code, out, errs = f.action("list", "--node", "this.node")
-	if code != 0 || strings.Count(out, "\n") != 3 || !strings.Contains(out, "executed  kill of "+id+" by ada (INC-42)") {
+	if code != 0 || strings.Count(out, "\n") != 4 || !strings.Contains(out, "executed  kill of "+id+" by ada (INC-42)") {
 		t.Errorf("%d %s %s", code, out, errs)
 	}
 }
