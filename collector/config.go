@@ -31,6 +31,7 @@ type Config struct {
 	InFlight    int           `yaml:"in_flight" doc:"batches that may be on their way to NATS at once"`
 	MaxProcs    int           `yaml:"max_processes" doc:"bound of the process table"`
 	StopTimeout time.Duration `yaml:"stop_timeout" doc:"how long a stop may take to send what is left"`
+	Drop        bool          `yaml:"drop_privileges" doc:"gyre-collector gives up all capabilities that capture does not need, and refuses itself system calls such as execve, once it runs"`
 	// ActionsPolicy is the file that [action.LoadPolicy] reads.
 	ActionsPolicy string `yaml:"actions_policy" doc:"file that says which response actions this node allows; empty means none"`
 }
@@ -42,7 +43,7 @@ func DefaultConfig() Config {
 	return Config{
 		Source: "live", ReplaySpeed: 1, Mode: "auto", RingBuffer: 8 * daemon.MiB,
 		BatchEvents: 256, BatchBytes: 64 * daemon.KiB, BatchDelay: 10 * time.Millisecond,
-		Spool: 64 * daemon.MiB, InFlight: 64, MaxProcs: 1 << 18, StopTimeout: 2 * time.Second,
+		Spool: 64 * daemon.MiB, InFlight: 64, MaxProcs: 1 << 18, StopTimeout: 2 * time.Second, Drop: true,
 		Capture: policy.Default(),
 	}
 }

@@ -3,12 +3,15 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
+	"strings"
 
 	"github.com/gyre-sec/gyre/bus"
 	"github.com/gyre-sec/gyre/collector"
+	"github.com/gyre-sec/gyre/collector/privilege"
 	"github.com/gyre-sec/gyre/daemon"
 )
 
@@ -92,6 +95,13 @@ func (s *settings) start(ctx context.Context, d *daemon.Daemon) error {
 	}
 	if s.collector.ActionsPolicy != "" {
 		d.OnReload("actions policy", c.ReloadActions)
+	}
+	if s.collector.Drop && s.collector.Source == "live" {
+		left, err := privilege.Drop(privilege.Options{Signal: s.collector.ActionsPolicy != ""})
+		if err != nil {
+			return errors.Join(daemon.Hint(fmt.Errorf("give up privileges: %w", err), "set collector.drop_privileges: false to run with all of them"), src.Close())
+		}
+		d.Log.Info("privileges given up", "name", strings.Join(left, " "))
 	}
 	d.Ready("bus", b.Ready)
 	d.Ready("collector", c.Ready)
