@@ -3,9 +3,14 @@
 //
 // [Memory] is bounded in bytes. When a batch does not fit, the oldest ones that
 // nobody has taken yet are dropped first, each counted with its reason. What was
-// taken stays accounted for until [Memory.Done].
+// taken stays accounted for until [Memory.Done], [Memory.Refuse] or [Memory.Return].
 //
-// A Memory is safe for concurrent use by one producer and any number of takers.
+// [Disk] is a Memory with a log of the batches in a directory behind it: what does
+// not fit in memory stays there, and what was not stored when the collector ended is
+// sent by the next one.
+//
+// A Memory is safe for concurrent use by one producer and any number of takers, a
+// Disk by one producer and one taker. Neither knows what is in a batch.
 package spool
 
 import (
@@ -22,9 +27,11 @@ const (
 	ReasonTooLarge = "spool_item_too_large"
 	// ReasonStopped: the collector stopped before the batch could be sent.
 	ReasonStopped = "stopped"
+	// ReasonCorrupt: the batch was on disk only and cannot be read any more.
+	ReasonCorrupt = "spool_corrupt"
 )
 
-// ErrClosed is returned by [Memory.Next] after [Memory.Close], when everything was taken.
+// ErrClosed is returned by Next after Close, when everything was taken.
 var ErrClosed = errors.New("spool is closed")
 
 // Item is one encoded batch.
@@ -38,7 +45,12 @@ type Item struct {
 	First  uint64
 	// Lost is how many losses it reports, which are lost a second time if the batch is dropped.
 	Lost uint64
+
+	entry *entry // of a Disk
 }
+
+// total is how many events are lost with the item.
+func (it *Item) total() uint64 { return uint64(it.Events) + it.Lost }
 
 // Drop tells about items that were dropped.
 type Drop struct {
@@ -138,7 +150,17 @@ func (m *Memory) Next(ctx context.Context) (Item, error) {
 	}
 }
 
-// Done says that an item from Next is stored, or given up: its bytes are free again. The item's data must not be used afterwards.
+// Refuse says that an item from Next can never be stored, and returns it as dropped for the reason.
+func (m *Memory) Refuse(it Item, reason string) Drop {
+	d := dropOf(reason, &it)
+	m.Done(it)
+	return d
+}
+
+// Return says that an item from Next was not stored because the collector stops. Memory does not outlive that: it is dropped.
+func (m *Memory) Return(it Item) Drop { return m.Refuse(it, ReasonStopped) }
+
+// Done says that an item from Next is stored: its bytes are free again. The item's data must not be used afterwards.
 func (m *Memory) Done(it Item) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -218,7 +240,7 @@ func (m *Memory) recycle(b []byte) {
 func (d *Drop) add(reason string, it *Item) {
 	d.Reason = reason
 	d.Batches++
-	d.Events += uint64(it.Events) + it.Lost
+	d.Events += it.total()
 }
 
 func dropOf(reason string, it *Item) Drop {
