@@ -2,12 +2,13 @@
 // raw records from a [Source], keeps the process table, makes batches that explain
 // themselves and publishes them.
 //
-// The loop that reads never waits for NATS: batches go through a bounded spool. What
-// is lost is counted: in the kernel per kind, in the spool per batch; both are in the
-// metrics and in the Lost table of the next batch. Delivery to the stream is at least
-// once under an id that makes repetitions harmless. Batches are stored in their order
-// as long as nothing fails; after a failure up to InFlight of them may be stored in
-// another one, which their sequence numbers tell.
+// The loop that reads never waits for NATS or the disk: batches go through a bounded
+// spool, in memory and, if a directory is given, on disk behind it. What is lost is
+// counted: in the kernel per kind, in the spool per batch; both are in the metrics and
+// in the Lost table of the next batch. Delivery to the stream is at least once under
+// an id that makes repetitions harmless. Batches are stored in their order as long as
+// nothing fails; after a failure up to InFlight of them, and what had to wait on disk,
+// may be stored in another one, which their sequence numbers tell.
 //
 // It holds no policy: no rules, no Kubernetes, no storage.
 package collector
@@ -47,7 +48,7 @@ type Collector struct {
 	log           *slog.Logger
 	metrics       *metrics
 	host          procfs.Host
-	spool         *spool.Memory
+	spool         buffer
 	pub           *bus.Publisher
 	ready         atomic.Bool
 	inForce       atomic.Pointer[inForce]
@@ -84,13 +85,14 @@ func New(cfg Config, src Source, b *bus.Bus, log *slog.Logger, reg prometheus.Re
 	limits.MaxProcesses = cfg.MaxProcs
 	c := &Collector{
 		cfg: cfg, node: node, src: src, bus: b, log: log, metrics: newMetrics(reg),
-		spool: spool.NewMemory(int(cfg.Spool)), dec: decode.New(), table: proctable.New(limits),
+		dec: decode.New(), table: proctable.New(limits),
 		pub:    b.NewPublisher(bus.PublisherConfig{Stage: "collector", MaxMessages: cfg.InFlight}),
 		live:   src.Mode() != "recorded",
 		lookup: make(chan proctable.Key, 1024), found: make(chan proctable.Facts, 1024), asks: make(chan func()),
 		muted: map[proctable.Key]bool{}, policyChanged: make(chan struct{}, 1),
 	}
 	c.inForce.Store(&inForce{})
+	c.spool = c.newSpool(reg)
 	return c, c.allowActions(reg)
 }
 
@@ -135,6 +137,8 @@ func (c *Collector) Run(ctx context.Context) error {
 	timer := time.AfterFunc(c.cfg.StopTimeout, stop)
 	perr := <-done
 	timer.Stop()
+	stop()
+	c.settle(context.WithoutCancel(ctx))
 	if d := c.spool.Discard(); d.Batches > 0 {
 		c.drop(d)
 		c.log.Warn("stopped before everything was sent", "count", d.Events)
@@ -154,6 +158,9 @@ func (c *Collector) start() error {
 	} else {
 		// Playing a recording twice gives new events, not repetitions: each run is a boot of its own.
 		h.BootID = uuid.NewString()
+	}
+	if err == nil {
+		err = c.openSpool()
 	}
 	if err != nil {
 		return err
@@ -323,13 +330,14 @@ func (c *Collector) emit(it spool.Item, data []byte) {
 	it.Data = append(c.spool.Buffer(), data...)
 	c.metrics.batches.Inc()
 	c.metrics.bytes.Add(float64(len(data)))
-	if d := c.spool.Put(it); d.Batches > 0 {
-		c.drop(d)
-	}
+	c.drop(c.spool.Put(it))
 }
 
 // drop counts batches that will not be sent.
 func (c *Collector) drop(d spool.Drop) {
+	if d.Batches == 0 {
+		return
+	}
 	c.metrics.lose(d.Reason, 0, d.Events)
 	c.dropped.Add(d.Events)
 }
@@ -352,16 +360,16 @@ func (c *Collector) publish(ctx context.Context) error {
 	}
 }
 
-// published ends an item's way. The publisher tries again for ever: an error here is final.
+// published ends an item's way. The publisher tries again for ever: an error here is final, or the end.
 func (c *Collector) published(it spool.Item, err error) {
-	if err != nil {
-		reason := reasonRefused
-		if errors.Is(err, context.Canceled) {
-			reason = spool.ReasonStopped
-		}
-		c.drop(spool.Drop{Reason: reason, Batches: 1, Events: uint64(it.Events) + it.Lost})
+	switch {
+	case err == nil:
+		c.spool.Done(it)
+	case !bus.IsPermanent(err):
+		c.drop(c.spool.Return(it))
+	default:
 		c.metrics.errors.WithLabelValues("publish").Inc()
 		c.log.Error("batch was not stored", "count", it.Events, "seq", it.First, "err", err)
+		c.drop(c.spool.Refuse(it, reasonRefused))
 	}
-	c.spool.Done(it)
 }

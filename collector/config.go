@@ -27,7 +27,11 @@ type Config struct {
 	BatchEvents int           `yaml:"batch_events" doc:"a batch is sent when it holds this many events"`
 	BatchBytes  daemon.Bytes  `yaml:"batch_bytes" doc:"a batch is sent when it is this large, before compression"`
 	BatchDelay  time.Duration `yaml:"batch_delay" doc:"a batch is sent this long after its first event at the latest"`
-	Spool       daemon.Bytes  `yaml:"spool" doc:"memory for batches while NATS is away; the oldest are dropped first"`
+	Spool       daemon.Bytes  `yaml:"spool" doc:"memory for batches while NATS is away; the oldest are dropped first, unless they are on disk"`
+	SpoolDir    string        `yaml:"spool_dir" doc:"directory for batches that memory cannot hold or that a restart must not lose; empty means memory only"`
+	SpoolDisk   daemon.Bytes  `yaml:"spool_disk" doc:"bound of the files in spool_dir; the oldest are dropped first"`
+	SpoolSync   string        `yaml:"spool_sync" doc:"when batches in spool_dir are synced against a power cut: always, never, or an interval"`
+	SpoolKeep   time.Duration `yaml:"spool_keep" doc:"how long batches stay in spool_dir after NATS has acknowledged them; a restart sends them again under the same id"`
 	InFlight    int           `yaml:"in_flight" doc:"batches that may be on their way to NATS at once"`
 	MaxProcs    int           `yaml:"max_processes" doc:"bound of the process table"`
 	StopTimeout time.Duration `yaml:"stop_timeout" doc:"how long a stop may take to send what is left"`
@@ -43,7 +47,7 @@ func DefaultConfig() Config {
 	return Config{
 		Source: "live", ReplaySpeed: 1, Mode: "auto", RingBuffer: 8 * daemon.MiB,
 		BatchEvents: 256, BatchBytes: 64 * daemon.KiB, BatchDelay: 10 * time.Millisecond,
-		Spool: 64 * daemon.MiB, InFlight: 64, MaxProcs: 1 << 18, StopTimeout: 2 * time.Second, Drop: true,
+		Spool: 64 * daemon.MiB, SpoolDisk: daemon.GiB, SpoolSync: "1s", SpoolKeep: 2 * time.Minute, InFlight: 64, MaxProcs: 1 << 18, StopTimeout: 2 * time.Second, Drop: true,
 		Capture: policy.Default(),
 	}
 }
@@ -81,6 +85,7 @@ func (c Config) Validate() error {
 	if c.Spool < daemon.MiB {
 		add("spool is %s, want at least 1MiB", c.Spool)
 	}
+	errs = append(errs, c.validateSpool()...)
 	if c.InFlight < 1 || c.InFlight > 4096 {
 		add("in_flight is %d, want 1 to 4096", c.InFlight)
 	}

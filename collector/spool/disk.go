@@ -272,6 +272,9 @@ var errDiskClosed = errors.New("spool was not opened")
 // [Disk.Done], [Disk.Refuse] or [Disk.Return]. After [Disk.Close] it returns what is left and then [ErrClosed].
 func (d *Disk) Next(ctx context.Context) (Item, error) {
 	for {
+		if err := ctx.Err(); err != nil {
+			return Item{}, err
+		}
 		e, read, err := d.pick()
 		if err != nil {
 			return Item{}, err

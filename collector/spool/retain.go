@@ -126,20 +126,24 @@ func (d *Disk) setAside(path string, size int64) {
 	}
 }
 
-// writeStates writes the states of segments in which they have changed.
-func (d *Disk) writeStates() {
+// writeStates writes the states of segments in which they have changed, and once more when the time to keep the last one is over;
+// at the end, all of them.
+func (d *Disk) writeStates(end bool) {
 	d.mu.Lock()
 	segs := slices.Clone(d.segs)
 	d.mu.Unlock()
 	for _, s := range segs {
+		now := time.Now()
 		d.mu.Lock()
-		dirty := s.dirty && !s.gone
-		if dirty {
+		due := s.dirty || end && s.last > 0 || s.keeps && now.Sub(time.Unix(int64(s.last), 0)) >= d.cfg.Keep
+		due = due && !s.gone
+		if due {
 			s.dirty = false
-			d.w.states = appendStates(d.w.states[:0], s, time.Now())
+			s.keeps = now.Sub(time.Unix(int64(s.last), 0)) < d.cfg.Keep
+			d.w.states = appendStates(d.w.states[:0], s, now)
 		}
 		d.mu.Unlock()
-		if !dirty {
+		if !due {
 			continue
 		}
 		if err := writeStates(s.statesPath(), d.w.states); err != nil {

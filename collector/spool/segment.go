@@ -50,6 +50,7 @@ type segment struct {
 	again   int    // records in stateAgain
 	last    uint32 // when the last record was finished
 	dirty   bool   // states have changed since they were written
+	keeps   bool   // the states as they were written have records within the time to keep
 	corrupt bool   // to be set aside, not removed
 	gone    bool   // no longer on disk
 }

@@ -57,7 +57,7 @@ func (d *Disk) run() {
 		case <-d.stop:
 			d.write()
 			d.retire()
-			d.writeStates()
+			d.writeStates(true)
 			return
 		}
 	}
@@ -67,7 +67,7 @@ func (d *Disk) tick() {
 	d.write()
 	d.syncDue()
 	d.expire()
-	d.writeStates()
+	d.writeStates(false)
 	d.mu.Lock()
 	late, again := d.late, d.readError != nil
 	d.late, d.readError = false, nil

@@ -195,6 +195,9 @@ func (u *pipeline) startCollector(_ context.Context, d *daemon.Daemon) error {
 	if u.ch != nil {
 		cfg.ExcludePIDs = append(cfg.ExcludePIDs, uint32(u.ch.PID()))
 	}
+	if cfg.SpoolDir == "" {
+		cfg.SpoolDir = filepath.Join(u.o.DataDir, "spool")
+	}
 	src, err := collector.Open(cfg)
 	if err != nil {
 		return err
