@@ -76,8 +76,8 @@ func (c Config) spoolSync() (time.Duration, error) {
 	return d, nil
 }
 
-// minSpoolDisk holds 16 segments, each with some of the largest batches.
-const minSpoolDisk = 16 * daemon.MiB
+// minSpoolDisk holds eight of the largest batches.
+const minSpoolDisk = 4 * daemon.MiB
 
 func (c Config) validateSpool() []error {
 	var errs []error

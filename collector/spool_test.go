@@ -3,7 +3,6 @@ package collector
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -194,7 +193,7 @@ func TestOutageLongerThanMemory(t *testing.T) {
 	o := newOutage(t)
 	b := o.srv.Connect()
 	o.srv.Down()
-	const opens = 60_000
+	const opens = 120_000
 	o.run(b, opens)
 	onDisk := o.metric("gyre_collector_spool_disk_bytes")
 	if inMemory := o.coll.spool.Bytes(); onDisk < 4*int(o.cfg.Spool) || inMemory > int(o.cfg.Spool) {
@@ -249,7 +248,7 @@ func TestBoundOfTheDisk(t *testing.T) {
 	if lost == 0 || a.lost != lost || a.events+a.lost != opens+3 || o.metric("gyre_collector_lost_events_total") != lost {
 		t.Errorf("%d arrived, %d told as lost, %d counted as lost, %d made", a.events, a.lost, lost, opens+3)
 	}
-	t.Log(fmt.Sprintf("%d arrived, %d told as lost", a.events, a.lost))
+	t.Logf("%d arrived, %d told as lost", a.events, a.lost)
 }
 
 func TestSpoolConfig(t *testing.T) {
