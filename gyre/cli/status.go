@@ -49,7 +49,8 @@ type eventsStatus struct {
 	// KeptBack counts what the capture policy keeps back in the kernel: muted and folded.
 	KeptBack map[string]uint64 `json:"kept_back,omitempty"`
 	// Policy is the capture policy in force: where it comes from and its digest.
-	Policy string `json:"capture_policy,omitempty"`
+	Policy string       `json:"capture_policy,omitempty"`
+	Spool  *spoolStatus `json:"spool,omitempty"`
 }
 
 func (a *app) statusCommand() *cobra.Command {
@@ -111,6 +112,7 @@ func (s *status) fromMetrics(ctx context.Context, info instance.Info) error {
 		Seen: sum(families["gyre_collector_events_total"]), Evaluated: sum(families["gyre_evaluator_events_total"]),
 		Alerts: sum(families["gyre_evaluator_alerts_total"]), Stored: sum(families["gyre_sink_stored_total"]), Lost: map[string]uint64{}, KeptBack: map[string]uint64{},
 	}
+	s.Events.Spool = spoolOf(families)
 	for _, m := range families["gyre_collector_lost_events_total"].GetMetric() {
 		if n := uint64(value(m)); n > 0 {
 			s.Events.Lost[label(m, "reason")] += n
@@ -174,6 +176,7 @@ func (a *app) writeStatus(s *status) error {
 		for _, reason := range sortedKeys(e.Lost) {
 			fmt.Fprintf(&b, "lost       %d: %s\n", e.Lost[reason], reason)
 		}
+		e.Spool.write(&b)
 	}
 	b.WriteString("\nSTREAM     MESSAGES        BYTES  OLDEST     CONSUMER            LAG  UNACKED  REDELIVERED\n")
 	for _, st := range s.Streams {
