@@ -123,7 +123,7 @@ func (s *segment) set(idx int, st state, at uint32, events uint64) {
 }
 
 // unreadable notes that a waiting record or one to be sent again cannot be read. How many events the unreadable ones have is known
-// when no other record is waiting: they are returned as lost then.
+// when no other record is waiting: they are lost then.
 func (s *segment) unreadable(idx int) Drop {
 	s.corrupt = true
 	if s.recs[idx].state == stateAgain {
@@ -132,6 +132,11 @@ func (s *segment) unreadable(idx int) Drop {
 	}
 	s.bad++
 	s.set(idx, stateFinal, 0, 0) // its events stay in s.events
+	return s.settleBad()
+}
+
+// settleBad returns the unreadable records as lost when no other record is waiting.
+func (s *segment) settleBad() Drop {
 	if s.waiting > 0 {
 		return Drop{}
 	}

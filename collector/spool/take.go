@@ -75,7 +75,6 @@ func (d *Disk) read(p place) *entry {
 		d.dropped(drop)
 		return nil
 	}
-	defer d.mu.Unlock()
 	e := &entry{
 		Item: it, put: p.seg.created, taken: true, charged: true, fromDisk: true, seg: p.seg, idx: p.idx, stored: p.seg.recs[p.idx].state == stateAgain,
 	}
@@ -86,6 +85,9 @@ func (d *Disk) read(p place) *entry {
 	d.taken += len(e.Data)
 	d.backlog++
 	d.streak = 0
+	drop := p.seg.settleBad()
+	d.mu.Unlock()
+	d.dropped(drop)
 	return e
 }
 
