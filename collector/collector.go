@@ -338,7 +338,7 @@ func (c *Collector) drop(d spool.Drop) {
 	if d.Batches == 0 {
 		return
 	}
-	c.metrics.lose(d.Reason, 0, d.Events)
+	c.metrics.lose(d.Reason, 0, d.Events-d.Told)
 	c.dropped.Add(d.Events)
 }
 

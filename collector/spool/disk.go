@@ -143,7 +143,7 @@ func (d *Disk) makeRoom(drop *Drop) bool {
 	if oldest != nil && oldest.onDisk() {
 		d.queue.pop()
 		oldest.queued = false
-		oldest.seg.set(oldest.idx, stateWaiting, 0, oldest.total())
+		oldest.seg.set(oldest.idx, stateWaiting, 0, oldest.loss())
 		d.release(oldest)
 		return true
 	}

@@ -36,7 +36,7 @@ func (b *bench) add(d Drop) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	s := b.sum[d.Reason]
-	b.sum[d.Reason] = Drop{d.Reason, s.Batches + d.Batches, s.Events + d.Events}
+	b.sum[d.Reason] = Drop{d.Reason, s.Batches + d.Batches, s.Events + d.Events, s.Told + d.Told}
 }
 
 func (b *bench) drops() map[string]Drop {
@@ -369,7 +369,7 @@ func TestRefused(t *testing.T) {
 		b := opened(t, cfg, nil)
 		b.put(0, 3, 100)
 		synctest.Wait()
-		same(t, "refuse", b.Refuse(b.next(), "refused"), Drop{"refused", 1, 11})
+		same(t, "refuse", b.Refuse(b.next(), "refused"), Drop{"refused", 1, 11, 1})
 		b.end()
 		b = opened(t, cfg, nil)
 		same(t, "next run", b.drain(), ids(1, 3))

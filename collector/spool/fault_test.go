@@ -205,7 +205,7 @@ func TestDamageWhileRunning(t *testing.T) {
 		if n := len(b.drain()); n != 48 {
 			t.Errorf("%d came back", n)
 		}
-		same(t, "drops", b.drops(), map[string]Drop{ReasonCorrupt: {ReasonCorrupt, 2, 22}})
+		same(t, "drops", b.drops(), map[string]Drop{ReasonCorrupt: {ReasonCorrupt, 2, 22, 2}})
 		time.Sleep(3 * time.Minute)
 		if n := len(segments(t, cfg.Dir, asideExt)); n != 1 {
 			t.Errorf("%d files set aside", n)
@@ -228,7 +228,7 @@ func TestLastWordIsKept(t *testing.T) {
 		synctest.Wait()
 		b.add(b.Return(taken))
 		b.Close()
-		same(t, "discard", b.Discard(), Drop{ReasonStopped, 5, 55})
+		same(t, "discard", b.Discard(), Drop{ReasonStopped, 5, 55, 5})
 		b = opened(t, cfg, nil)
 		same(t, "next run", b.drain(), ids(0, 10))
 		b.end()

@@ -173,9 +173,9 @@ func FuzzSegment(f *testing.F) {
 func FuzzStates(f *testing.F) {
 	s := &segment{created: time.Unix(5, 5), size: headerSize}
 	for i := range 10 {
-		s.add(headerSize+i*50, 50, stateLive, 0, 1)
+		s.add(headerSize+i*50, 50, stateLive, 0, loss{1, 0})
 		if i%3 > 0 {
-			s.set(i, stateDone, uint32(100+i/5), 1)
+			s.set(i, stateDone, uint32(100+i/5), loss{1, 0})
 		}
 	}
 	f.Add(appendStates(nil, s, time.Unix(200, 0)))

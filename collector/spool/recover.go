@@ -142,10 +142,10 @@ func (d *Disk) load(path string, number uint64, buf []byte) ([]byte, error) {
 		return buf, nil
 	}
 	s := &segment{path: path, number: number, created: created, seed: headerSum(buf), size: headerSize}
-	var events []uint64
+	var events []loss
 	found := scan(buf, func(it Item, off, size int) {
-		s.add(off, size, stateWaiting, 0, it.total())
-		events = append(events, it.total())
+		s.add(off, size, stateWaiting, 0, it.loss())
+		events = append(events, it.loss())
 	})
 	s.size = int64(len(buf))
 	if found.torn {
@@ -175,7 +175,7 @@ func cutHeader(b []byte, number uint64) bool {
 
 // loadStates reads what is known to be finished. What was stored within the time to keep, before the earlier run ended, is
 // to be sent again.
-func (d *Disk) loadStates(s *segment, events []uint64) {
+func (d *Disk) loadStates(s *segment, events []loss) {
 	s.dirty = false
 	b, err := os.ReadFile(s.statesPath())
 	if errors.Is(err, os.ErrNotExist) {

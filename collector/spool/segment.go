@@ -45,7 +45,7 @@ type segment struct {
 	next    int    // no record before this one is waiting or to be sent again
 	open    int    // records that are not finished
 	waiting int    // records in stateWaiting
-	events  uint64 // that would be lost with the waiting and unreadable ones
+	events  loss   // that would be lost with the waiting and unreadable ones
 	bad     int    // records that could not be read, whose events are in events
 	again   int    // records in stateAgain
 	last    uint32 // when the last record was finished
@@ -78,7 +78,7 @@ func segmentNumber(name string) (uint64, bool) {
 func (s *segment) statesPath() string { return strings.TrimSuffix(s.path, segmentExt) + statesExt }
 
 // add appends a record.
-func (s *segment) add(off, size int, st state, at uint32, events uint64) {
+func (s *segment) add(off, size int, st state, at uint32, events loss) {
 	s.recs = append(s.recs, record{off: uint32(off), size: uint32(size)})
 	s.open++ // as live
 	s.size = int64(off + size)
@@ -86,19 +86,21 @@ func (s *segment) add(off, size int, st state, at uint32, events uint64) {
 }
 
 // set changes the state of a record of so many events.
-func (s *segment) set(idx int, st state, at uint32, events uint64) {
+func (s *segment) set(idx int, st state, at uint32, events loss) {
 	r := &s.recs[idx]
 	switch r.state {
 	case stateWaiting:
 		s.waiting--
-		s.events -= events
+		s.events.total -= events.total
+		s.events.told -= events.told
 	case stateAgain:
 		s.again--
 	}
 	switch st {
 	case stateWaiting:
 		s.waiting++
-		s.events += events
+		s.events.total += events.total
+		s.events.told += events.told
 	case stateAgain:
 		s.again++
 	}
@@ -127,11 +129,11 @@ func (s *segment) set(idx int, st state, at uint32, events uint64) {
 func (s *segment) unreadable(idx int) Drop {
 	s.corrupt = true
 	if s.recs[idx].state == stateAgain {
-		s.set(idx, stateDone, 0, 0)
+		s.set(idx, stateDone, 0, loss{})
 		return Drop{}
 	}
 	s.bad++
-	s.set(idx, stateFinal, 0, 0) // its events stay in s.events
+	s.set(idx, stateFinal, 0, loss{}) // its events stay in s.events
 	return s.settleBad()
 }
 
@@ -161,8 +163,8 @@ func (s *segment) find(again bool) int {
 
 // lost returns the waiting and the unreadable records as lost.
 func (s *segment) lost(reason string) Drop {
-	d := Drop{Reason: reason, Batches: s.waiting + s.bad, Events: s.events}
-	s.waiting, s.bad, s.events = 0, 0, 0
+	d := Drop{Reason: reason, Batches: s.waiting + s.bad, Events: s.events.total, Told: s.events.told}
+	s.waiting, s.bad, s.events = 0, 0, loss{}
 	if d.Batches == 0 {
 		return Drop{}
 	}

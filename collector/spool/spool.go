@@ -49,8 +49,13 @@ type Item struct {
 	entry *entry // of a Disk
 }
 
-// total is how many events are lost with the item.
-func (it *Item) total() uint64 { return uint64(it.Events) + it.Lost }
+// loss is how many events are lost with a batch.
+type loss struct {
+	total uint64 // with the losses that it reports
+	told  uint64 // these
+}
+
+func (it *Item) loss() loss { return loss{uint64(it.Events) + it.Lost, it.Lost} }
 
 // Drop tells about items that were dropped.
 type Drop struct {
@@ -58,6 +63,8 @@ type Drop struct {
 	Batches int
 	// Events counts their events and the losses that they were to report.
 	Events uint64
+	// Told is the part of Events that was counted as lost before, and was to be reported.
+	Told uint64
 }
 
 // Memory is a bounded first-in-first-out buffer in memory.
@@ -240,7 +247,9 @@ func (m *Memory) recycle(b []byte) {
 func (d *Drop) add(reason string, it *Item) {
 	d.Reason = reason
 	d.Batches++
-	d.Events += it.total()
+	l := it.loss()
+	d.Events += l.total
+	d.Told += l.told
 }
 
 func dropOf(reason string, it *Item) Drop {

@@ -50,7 +50,7 @@ func TestOldestIsDroppedFirst(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, want := m.Put(item(10, 150)), (Drop{ReasonFull, 2, 22}); got != want {
+	if got, want := m.Put(item(10, 150)), (Drop{ReasonFull, 2, 22, 2}); got != want {
 		t.Errorf("drop %+v, want %+v", got, want)
 	}
 	m.Done(it)
@@ -102,7 +102,7 @@ func TestDiscard(t *testing.T) {
 	m := NewMemory(1000)
 	m.Put(item(0, 1))
 	m.Put(item(1, 1))
-	if got, want := m.Discard(), (Drop{ReasonStopped, 2, 22}); got != want {
+	if got, want := m.Discard(), (Drop{ReasonStopped, 2, 22, 2}); got != want {
 		t.Errorf("discard %+v, want %+v", got, want)
 	}
 	if m.Bytes() != 0 {

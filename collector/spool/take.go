@@ -80,7 +80,7 @@ func (d *Disk) read(p place) *entry {
 	}
 	copy(frame, it.Data) // to the front, so that the buffer is of use again
 	e.Data = frame[:len(it.Data)]
-	p.seg.set(p.idx, stateLive, 0, it.total())
+	p.seg.set(p.idx, stateLive, 0, it.loss())
 	d.bytes += len(e.Data)
 	d.taken += len(e.Data)
 	d.backlog++
@@ -138,7 +138,7 @@ func (d *Disk) finish(e *entry, st state) {
 	d.giveBack(e)
 	e.result, e.at = st, seconds(time.Now())
 	if e.onDisk() {
-		e.seg.set(e.idx, st, e.at, e.total())
+		e.seg.set(e.idx, st, e.at, e.loss())
 	} else if d.down && !e.writing {
 		d.giveUpWriting(e)
 	}
@@ -174,9 +174,9 @@ func (d *Disk) Return(it Item) Drop {
 	defer d.release(e)
 	switch {
 	case e.onDisk() && e.stored:
-		e.seg.set(e.idx, stateAgain, 0, e.total())
+		e.seg.set(e.idx, stateAgain, 0, e.loss())
 	case e.onDisk():
-		e.seg.set(e.idx, stateWaiting, 0, e.total())
+		e.seg.set(e.idx, stateWaiting, 0, e.loss())
 	case e.stored, e.unwritten: // Discard tells whether it could be written
 	default:
 		return dropOf(ReasonStopped, &it)

@@ -194,7 +194,7 @@ func (d *Disk) settle(batch []*entry, at int64, err error) {
 		}
 		n := frameSize(&e.Item)
 		e.writing, e.unwritten, e.seg, e.idx = false, false, s, len(s.recs)
-		s.add(int(at), n, st, e.at, e.total())
+		s.add(int(at), n, st, e.at, e.loss())
 		at += int64(n)
 		d.release(e)
 	}
