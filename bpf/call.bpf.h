@@ -133,7 +133,6 @@ static __always_inline bool new_code(struct task_struct *task, s64 fd)
 {
 	struct file *f = file_of(task, fd);
 	struct inode *inode = f ? BPF_CORE_READ(f, f_inode) : 0;
-	u8 one = 1;
 
 	if (!inode)
 		return false;
@@ -146,7 +145,7 @@ static __always_inline bool new_code(struct task_struct *task, s64 fd)
 		.tgid = bpf_get_current_pid_tgid() >> 32, .dev = BPF_CORE_READ(inode, i_sb, s_dev),
 	};
 
-	return bpf_map_update_elem(&written, &key, &one, BPF_NOEXIST) != -EEXIST;
+	return IS_NEW(&written, &key);
 }
 
 static __always_inline bool among(struct gyre_row *row, u32 v)

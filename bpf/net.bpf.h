@@ -224,7 +224,6 @@ static __always_inline bool first_of_peer(struct file *f, struct sock *sk, u16 f
 {
 	struct peer_key key = {.socket = BPF_CORE_READ(f, f_inode, i_ino), .tgid = bpf_get_current_pid_tgid() >> 32, .kind = kind};
 	struct user_addr ua = {};
-	u8 one = 1;
 
 	load_addr(&ua, m->addr, m->len);
 	if (ua.family == AF_INET) {
@@ -240,7 +239,7 @@ static __always_inline bool first_of_peer(struct file *f, struct sock *sk, u16 f
 		else if (family == AF_INET6)
 			bpf_probe_read_kernel(key.addr, 16, KERNEL_IP(sk, skc_v6_daddr));
 	}
-	return bpf_map_update_elem(&peers, &key, &one, BPF_NOEXIST) != -EEXIST;
+	return IS_NEW(&peers, &key);
 }
 
 HANDLER(on_message)

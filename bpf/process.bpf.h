@@ -215,9 +215,8 @@ int BPF_PROG(exit_done, struct task_struct *task)
 	if (skip)
 		return 0;
 	struct ended key = {.start = BPF_CORE_READ(task, group_leader, start_boottime), .tgid = tgid};
-	u8 one = 1;
 
-	if (bpf_map_update_elem(&ended, &key, &one, BPF_NOEXIST) == -EEXIST)
+	if (!IS_NEW(&ended, &key))
 		return 0;
 	struct scratch *s = take(GYRE_PROCEXIT);
 

@@ -33,9 +33,10 @@ const (
 // x32From is the first of the numbers that only x32 programs use.
 const x32From = 512
 
+// x64 is a number of x86-64. The entry point of a call without arguments is an alias, which the kernel's types may not have.
 func x64(nr uint32) func(*Row) {
 	return func(r *Row) {
-		r.Calls = append(r.Calls, Call{Row: nr, Symbols: []string{"__x64_sys_" + r.Name}})
+		r.Calls = append(r.Calls, Call{Row: nr, Symbols: []string{"__x64_sys_" + r.Name, "__do_sys_" + r.Name}})
 	}
 }
 

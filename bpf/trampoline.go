@@ -5,14 +5,17 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
 	"runtime"
 	"slices"
+	"sync"
 	"unsafe"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
 	"github.com/cilium/ebpf/btf"
 	"github.com/cilium/ebpf/link"
+	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 )
 
@@ -46,8 +49,14 @@ type trampolines struct {
 	entries []entry
 	hooks   map[btf.TypeID]*hook
 	missing []string
-	links   map[uint32]link.Link // by row
-	progs   map[uint32]*ebpf.Program
+	mu      sync.Mutex
+	stubs   map[uint32]*stub // by row
+}
+
+// stub is an attached one.
+type stub struct {
+	link link.Link
+	prog *ebpf.Program
 }
 
 // planTrampolines finds the entry points and prepares the specs of the handlers.
@@ -56,7 +65,7 @@ func planTrampolines(spec *ebpf.CollectionSpec) (*trampolines, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the kernel's types: %w", err)
 	}
-	t := &trampolines{hooks: map[btf.TypeID]*hook{}, links: map[uint32]link.Link{}, progs: map[uint32]*ebpf.Program{}}
+	t := &trampolines{hooks: map[btf.TypeID]*hook{}, stubs: map[uint32]*stub{}}
 	usual, _, err := findEntry(kernel, "__x64_sys_getpgid", 0)
 	if err != nil {
 		return nil, fmt.Errorf("find an entry point of a system call: %w", err)
@@ -195,25 +204,27 @@ func (t *trampolines) set(kinds []uint8) error {
 	on := slices.ContainsFunc(Rows(), func(r Row) bool {
 		return kinds[r.Kind] != 0 && slices.ContainsFunc(r.Calls, func(c Call) bool { return c.Row >= rowSocketcall })
 	})
+	// Each change waits for grace periods of the kernel; many at once wait for the same ones.
+	var work errgroup.Group
+	work.SetLimit(parallelChanges)
+	have := maps.Clone(t.stubs)
 	for _, e := range t.entries {
 		want := on
 		if e.kind != 0 {
 			want = kinds[e.kind] != 0
 		}
-		l := t.links[e.row]
+		attached := have[e.row] != nil
 		switch {
-		case want && l == nil:
-			if err := t.attach(e); err != nil {
-				return err
-			}
-		case !want && l != nil:
-			if err := t.detach(e.row); err != nil {
-				return err
-			}
+		case want && !attached:
+			work.Go(func() error { return t.attach(e) })
+		case !want && attached:
+			work.Go(func() error { return t.detach(e.row) })
 		}
 	}
-	return nil
+	return work.Wait()
 }
+
+const parallelChanges = 32
 
 func (t *trampolines) attach(e entry) error {
 	code := asm.Instructions{asm.Mov.Imm(asm.R3, int32(e.handle))}
@@ -228,22 +239,22 @@ func (t *trampolines) attach(e entry) error {
 	if err != nil {
 		return errors.Join(fmt.Errorf("attach to %s: %w", e.name, err), p.Close())
 	}
-	t.links[e.row], t.progs[e.row] = l, p
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.stubs[e.row] = &stub{l, p}
 	return nil
 }
 
 func (t *trampolines) detach(row uint32) error {
-	err := errors.Join(t.links[row].Close(), t.progs[row].Close())
-	delete(t.links, row)
-	delete(t.progs, row)
-	return err
+	t.mu.Lock()
+	s := t.stubs[row]
+	delete(t.stubs, row)
+	t.mu.Unlock()
+	return errors.Join(s.link.Close(), s.prog.Close())
 }
 
 func (t *trampolines) close() error {
-	var errs []error
-	for row := range t.links {
-		errs = append(errs, t.detach(row))
-	}
+	errs := []error{t.set(make([]uint8, kindRoom))}
 	for _, h := range t.hooks {
 		if h.handlers != nil {
 			errs = append(errs, h.handlers.Close())
@@ -295,7 +306,10 @@ type progLoad struct {
 	AttachBTFID        uint32
 }
 
-const bpfProgLoad = 5
+const (
+	bpfProgLoad  = 5
+	loadAttempts = 50
+)
 
 // loadStub loads a program for the exit of an entry point that tail-calls the handler whose number code puts into R3. The
 // library refuses functions that have a namesake in the kernel's types; here they are the same function.
@@ -318,7 +332,14 @@ func loadExit(e entry, insns asm.Instructions) (*ebpf.Program, error) {
 		LogLevel: 1, LogSize: uint32(len(log)), LogBuf: uint64(uintptr(unsafe.Pointer(&log[0]))),
 	}
 	copy(a.Name[:15], "gyre_stub")
-	fd, _, errno := unix.Syscall(unix.SYS_BPF, bpfProgLoad, uintptr(unsafe.Pointer(&a)), unsafe.Sizeof(a))
+	var fd uintptr
+	var errno unix.Errno
+	for range loadAttempts { // the verifier gives up when a signal is pending, and the Go runtime sends many
+		fd, _, errno = unix.Syscall(unix.SYS_BPF, bpfProgLoad, uintptr(unsafe.Pointer(&a)), unsafe.Sizeof(a))
+		if errno != unix.EAGAIN {
+			break
+		}
+	}
 	runtime.KeepAlive(code)
 	runtime.KeepAlive(license)
 	if errno != 0 {

@@ -291,7 +291,7 @@ int BPF_PROG(uring_submit, struct io_kiocb *req)
 		return 0;
 	struct request *r = (void *)s->rec;
 
-	if (read_request(r, req) && kind_wanted(r->kind) && (no_completion(req) || bpf_map_update_elem(&requests, &key, r, BPF_ANY)))
+	if (read_request(r, req) && kind_wanted(r->kind) && (no_completion(req) || (s32)bpf_map_update_elem(&requests, &key, r, BPF_ANY)))
 		tell_request(r, req, 0);
 	give(s);
 	return 0;

@@ -41,6 +41,15 @@ static __always_inline struct gyre_row *find_row(struct pt_regs *regs, bool comp
 	return bpf_map_lookup_elem(&rows, &key);
 }
 
+/*
+ * The result as a program sees it. A call that a signal interrupts ends with one of the
+ * kernel's own codes (ERESTARTSYS, 512, and its kin): it fails with EINTR, or is made again.
+ */
+static __always_inline s64 told_result(s64 ret)
+{
+	return ret <= -512 && ret >= -516 ? -EINTR : ret;
+}
+
 /* Fills c; false if the call is not one that is wanted. */
 static __always_inline bool load_call(struct call *c, struct pt_regs *regs, s64 ret)
 {
@@ -50,7 +59,7 @@ static __always_inline bool load_call(struct call *c, struct pt_regs *regs, s64 
 	c->row = find_row(regs, compat);
 	if (!c->row || !wanted(c->row->kind))
 		return false;
-	c->ret = ret;
+	c->ret = told_result(ret);
 	c->flags = 0;
 	c->narrow = compat;
 	if (!compat) {
@@ -67,7 +76,7 @@ static __always_inline bool load_call(struct call *c, struct pt_regs *regs, s64 
 		return true;
 	}
 	c->flags = GYRE_F_COMPAT;
-	c->ret = (s32)ret;
+	c->ret = told_result((s32)ret);
 	if (nr == NR32_socketcall) {
 		u32 args[6] = {};
 

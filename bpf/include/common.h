@@ -15,6 +15,7 @@
 #define X32_BIT 0x40000000
 #define SLOTS_PER_CPU 3
 #define AT_FDCWD -100
+#define EINTR 4
 #define EAGAIN 11
 #define EEXIST 17
 #define PF_KTHREAD 0x00200000
@@ -215,6 +216,13 @@ static __always_inline bool wanted(u32 kind)
 	}
 	return true;
 }
+
+/* Puts what was not there. Before Linux 6.4 the kernel's functions return an int, whose upper half in the register is not set. */
+#define IS_NEW(map, key)                                                           \
+	({                                                                         \
+		u8 one_ = 1;                                                       \
+		(s32)bpf_map_update_elem(map, key, &one_, BPF_NOEXIST) != -EEXIST; \
+	})
 
 static __always_inline u32 execs_of(struct task_struct *leader)
 {

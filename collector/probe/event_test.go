@@ -52,8 +52,11 @@ func (c *capture) event(t *testing.T, kind eventv1.Kind, with map[string]any) ev
 			t.Errorf("decode %s: %v", kind, err)
 			return false
 		}
+		if want, ok := with[byResult]; ok && want != e.ret {
+			return false
+		}
 		for name, v := range with {
-			if e.args[name] != v {
+			if name != byResult && e.args[name] != v {
 				return false
 			}
 		}
@@ -84,7 +87,7 @@ func (c *capture) run(t *testing.T, flags eventv1.EventFlag, calls []call) {
 				ret <- x.do()
 			}()
 			got := <-ret
-			with := map[string]any{}
+			with := map[string]any{byResult: got} // one that a signal interrupted was made again
 			for _, n := range x.by {
 				with[n] = x.want[n]
 				if v, ok := with[n].(int); ok {
@@ -115,6 +118,9 @@ func (c *capture) run(t *testing.T, flags eventv1.EventFlag, calls []call) {
 		})
 	}
 }
+
+// byResult is the name of the result among the arguments that tell an event from others.
+const byResult = ""
 
 // fresh stands for the call's own result, fdOrNone for that, or -1 if it failed.
 const (

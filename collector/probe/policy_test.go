@@ -52,7 +52,7 @@ func TestMutes(t *testing.T) {
 	}
 	cat, err := exec.LookPath("cat")
 	must(t, err)
-	cat, err = filepath.EvalSymlinks(cat)
+	program, err := filepath.EvalSymlinks(cat)
 	must(t, err)
 	opened := func(name string) int { // for reading
 		return c.count(eventv1.Openat, func(r *bpf.Record) bool {
@@ -79,7 +79,7 @@ func TestMutes(t *testing.T) {
 	}
 
 	// By program: its files are not told, its start and end are.
-	must(t, c.SetMutes(bpf.Mutes{Exes: []string{cat}}))
+	must(t, c.SetMutes(bpf.Mutes{Exes: []string{program}}))
 	file := filepath.Join(other, "f")
 	cmd := exec.Command(cat, file)
 	must(t, cmd.Run())

@@ -357,5 +357,5 @@ func TestDetect(t *testing.T) {
 	if err != nil || r.Mode == "" || r.Kernel == "" {
 		t.Errorf("%+v, %v", r, err)
 	}
-	t.Logf("kernel %s, lockdown %q, mode %s, trampolines: %v", r.Kernel, r.Lockdown, r.Mode, r.Trampoline)
+	t.Logf("kernel %s, lockdown %q, mode %s, trampolines: %v, missing in trampoline mode: %v", r.Kernel, r.Lockdown, r.Mode, r.Trampoline, start(t, Options{}).Report().Missing)
 }
