@@ -52,7 +52,7 @@ func TestVM(t *testing.T) {
 			t.Skipf("SKIPPED: %s is missing: run sudo make deps", tool)
 		}
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 8*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 9*time.Minute)
 	defer cancel()
 	kernel := debianKernel(t, ctx)
 	initrd := initramfs(t, ctx)

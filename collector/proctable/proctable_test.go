@@ -1,6 +1,8 @@
 package proctable
 
 import (
+	"fmt"
+	"runtime"
 	"testing"
 
 	"github.com/gyre-sec/gyre/schemas/eventv1"
@@ -272,5 +274,36 @@ func TestObserveAllocatesNothing(t *testing.T) {
 	h := header(30, 300, "bash")
 	if n := testing.AllocsPerRun(100, func() { tab.Observe(h) }); n != 0 {
 		t.Errorf("%v allocations", n)
+	}
+}
+
+// TestMemory bounds what 100,000 live processes take: each with a program, arguments and a control group of its own.
+func TestMemory(t *testing.T) {
+	const processes, bound = 100_000, 110 << 20 // of the 150 MB that targets.md gives the collector
+	heap := func() uint64 {
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc
+	}
+	before := heap()
+	tab := New(DefaultConfig())
+	root := tab.Add(facts(1, 0, 1, "init"))
+	for i := range uint32(processes) {
+		key := Key{i + 2, int64(i) + 2}
+		tab.Fork(root, key, nil)
+		f := facts(key.PID, 1, key.Start, "worker")
+		f.Exe = fmt.Sprintf("/usr/lib/some-application/bin/worker-%d", i)
+		f.Args = []string{f.Exe, "--config=/etc/some-application/config.yaml", fmt.Sprintf("--shard=%d", i), "--verbose"}
+		f.Cwd, f.Cgroup, f.CgroupID = "/var/lib/some-application", fmt.Sprintf("/kubepods.slice/kubepods-burstable.slice/cri-containerd-%064d.scope", i/10), uint64(i/10)+1
+		tab.Exec(key, f)
+	}
+	used := heap() - before
+	if tab.Len() != processes+1 || tab.Evicted() != 0 {
+		t.Fatalf("%d processes, %d evicted", tab.Len(), tab.Evicted())
+	}
+	t.Logf("%d processes take %.1f MB, %d bytes each", processes, float64(used)/1e6, used/processes)
+	if used > bound {
+		t.Errorf("%d processes take %d bytes, at most %d", processes, used, bound)
 	}
 }
