@@ -78,7 +78,7 @@ func TestLayout(t *testing.T) {
 		t.Errorf("struct gyre_header has %d bytes, HeaderSize is %d", h.Size, HeaderSize)
 	}
 	at := map[string]uint32{
-		"kind": 0, "flags": 2, "size": 4, "time": 8, "tgid": 16, "tid": 20, "start": 24, "execs": 32, "uid": 36, "gid": 40, "cpu": 44, "ret": 48, "cgroup": 56, "comm": 64, "nargs": 80,
+		"kind": 0, "flags": 2, "size": 4, "time": 8, "tgid": 16, "tid": 20, "start": 24, "execs": 32, "uid": 36, "gid": 40, "cpu": 44, "ret": 48, "cgroup": 56, "comm": 64, "nargs": 80, "cap_eff": 88, "cap_perm": 96,
 	}
 	for _, m := range h.Members {
 		if want, ok := at[m.Name]; ok && m.Offset.Bytes() != want {

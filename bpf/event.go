@@ -83,7 +83,7 @@ const (
 )
 
 // HeaderSize is sizeof(struct gyre_header).
-const HeaderSize = 88
+const HeaderSize = 104
 
 // ErrRecord is wrapped by the errors of [ParseRecord].
 var ErrRecord = errors.New("malformed record")
@@ -102,6 +102,8 @@ type Header struct {
 	Cgroup      uint64
 	Comm        [16]byte
 	NArgs       uint32
+	// CapEff and CapPerm are the capabilities of the thread that acted.
+	CapEff, CapPerm uint64
 }
 
 // Record is a raw record whose header has been read and checked. Its bytes are those of the ring buffer.
@@ -121,6 +123,7 @@ func ParseRecord(raw []byte) (Record, error) {
 		TGID: le.Uint32(raw[16:]), TID: le.Uint32(raw[20:]), Start: le.Uint64(raw[24:]), Execs: le.Uint32(raw[32:]),
 		UID: le.Uint32(raw[36:]), GID: le.Uint32(raw[40:]), CPU: le.Uint32(raw[44:]), Ret: int64(le.Uint64(raw[48:])),
 		Cgroup: le.Uint64(raw[56:]), Comm: [16]byte(raw[64:80]), NArgs: le.Uint32(raw[80:]),
+		CapEff: le.Uint64(raw[88:]), CapPerm: le.Uint64(raw[96:]),
 	}}
 	if int64(r.Size) > int64(len(raw)) || uint64(r.Size) < HeaderSize+8*uint64(r.NArgs) {
 		return Record{}, fmt.Errorf("%w: size %d of %d bytes with %d slots", ErrRecord, r.Size, len(raw), r.NArgs)

@@ -18,6 +18,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -29,6 +30,7 @@ import (
 	"github.com/gyre-sec/gyre/collector/action"
 	"github.com/gyre-sec/gyre/collector/decode"
 	"github.com/gyre-sec/gyre/collector/policy"
+	"github.com/gyre-sec/gyre/collector/probe"
 	"github.com/gyre-sec/gyre/collector/procfs"
 	"github.com/gyre-sec/gyre/collector/proctable"
 	"github.com/gyre-sec/gyre/collector/spool"
@@ -126,6 +128,9 @@ func (c *Collector) Run(ctx context.Context) error {
 	if err == nil {
 		c.ready.Store(true)
 		c.log.Info("capturing", "host", c.node, "mode", c.src.Mode(), "count", c.table.Len())
+		if r, ok := c.src.(interface{ Report() probe.Report }); ok && len(r.Report().Missing) > 0 {
+			c.log.Warn("this kernel does not show some calls", "missing", strings.Join(r.Report().Missing, " "))
+		}
 		err = c.src.Read(ctx, c.record, c.idle)
 		c.ready.Store(false)
 	}

@@ -269,6 +269,10 @@ static __always_inline struct gyre_header *begin_task(struct scratch *s, struct 
 	h->cgroup = 0; /* a caller that has it fills it in */
 	h->nargs = nslots;
 	h->pad = 0;
+	const struct cred *cred = BPF_CORE_READ(task, cred);
+
+	bpf_probe_read_kernel(&h->cap_eff, sizeof(h->cap_eff), (void *)cred + bpf_core_field_offset(struct cred, cap_effective));
+	bpf_probe_read_kernel(&h->cap_perm, sizeof(h->cap_perm), (void *)cred + bpf_core_field_offset(struct cred, cap_permitted));
 	s->off = sizeof(*h) + 8 * nslots;
 	s->slot = 0;
 	return h;

@@ -73,6 +73,8 @@ struct gyre_header {
 	char comm[16];
 	unsigned int nargs;
 	unsigned int pad;
+	unsigned long long cap_eff;	  /* of the thread that acted */
+	unsigned long long cap_perm;
 };
 
 /*

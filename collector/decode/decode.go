@@ -71,6 +71,7 @@ func (d *Decoder) Decode(raw []byte) (*Record, error) {
 	out.Seed, out.HasImage = r.Flags&bpf.FlagSeed != 0, false
 	t := &out.Task
 	t.PID, t.Start, t.Thread, t.UID, t.GID, t.ExecCount, t.CgroupID = r.TGID, int64(r.Start), r.TID != r.TGID, r.UID, r.GID, r.Execs, r.Cgroup
+	t.CapEff, t.CapPerm = r.CapEff, r.CapPerm
 	t.Comm = comm(raw)
 	for i := range sh.args {
 		d.arg(&r, &sh.args[i], i)

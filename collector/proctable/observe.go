@@ -11,7 +11,9 @@ type Header struct {
 	ExecCount uint32
 	// CgroupID names the control group; 0 if it is not known.
 	CgroupID uint64
-	Comm     []byte
+	// CapEff and CapPerm are the capabilities of the thread that acted.
+	CapEff, CapPerm uint64
+	Comm            []byte
 }
 
 // Observe returns the process that acted, with its image brought up to what the
@@ -44,7 +46,7 @@ func (t *Table) missedExec(p *Process, h *Header) {
 
 func (i *Image) differs(h *Header) bool {
 	r := &i.Row
-	return r.UID != h.UID || r.GID != h.GID || h.CgroupID != 0 && i.CgroupID != h.CgroupID || !h.Thread && len(h.Comm) > 0 && i.Comm != string(h.Comm)
+	return r.UID != h.UID || r.GID != h.GID || r.CapEffective != h.CapEff || r.CapPermitted != h.CapPerm || h.CgroupID != 0 && i.CgroupID != h.CgroupID || !h.Thread && len(h.Comm) > 0 && i.Comm != string(h.Comm)
 }
 
 // vary makes the image that fits the header the current one. Threads of a process can have users of
@@ -65,6 +67,7 @@ func (t *Table) vary(p *Process, h *Header) {
 	if img.Row.GID != h.GID {
 		img.Row.GID, img.Row.EGID = h.GID, h.GID
 	}
+	img.Row.CapEffective, img.Row.CapPermitted = h.CapEff, h.CapPerm
 	if !h.Thread && len(h.Comm) > 0 {
 		img.Comm = string(h.Comm)
 	}
@@ -119,7 +122,7 @@ func (t *Table) placeholder(h *Header) *Process {
 	}
 	img.Row = eventv1.Proc{
 		PID: h.PID, Start: h.Start, ExecCount: h.ExecCount, UID: h.UID, EUID: h.UID, GID: h.GID, EGID: h.GID,
-		LoginUID: eventv1.NoUID, SessionID: eventv1.NoUID, Flags: eventv1.ProcIncomplete,
+		CapEffective: h.CapEff, CapPermitted: h.CapPerm, LoginUID: eventv1.NoUID, SessionID: eventv1.NoUID, Flags: eventv1.ProcIncomplete,
 	}
 	p := t.enter(h.Key, img)
 	t.ask(p)
@@ -166,6 +169,7 @@ func (t *Table) fill(p *Process, f Facts) {
 	img := &Image{Facts: f, Parent: old.Parent, depth: old.depth}
 	img.Row.Flags |= eventv1.ProcIncomplete | old.Row.Flags&eventv1.ProcExited
 	img.Row.UID, img.Row.GID = old.Row.UID, old.Row.GID
+	img.Row.CapEffective, img.Row.CapPermitted = old.Row.CapEffective, old.Row.CapPermitted
 	img.Row.ExecCount = max(old.Row.ExecCount, f.Row.ExecCount)
 	if f.CgroupID == 0 {
 		img.CgroupID = old.CgroupID

@@ -180,6 +180,21 @@ func TestVariants(t *testing.T) {
 	}
 }
 
+func TestCapabilities(t *testing.T) {
+	tab := seeded()
+	h := header(30, 300, "bash")
+	h.CapEff, h.CapPerm = 1<<21, 3<<21
+	p := tab.Observe(h)
+	if r := p.Image().Row; r.CapEffective != 1<<21 || r.CapPermitted != 3<<21 {
+		t.Errorf("capabilities %#x %#x", r.CapEffective, r.CapPermitted)
+	}
+	with := p.Image()
+	h.CapEff, h.CapPerm = 0, 0
+	if tab.Observe(h); p.Image() == with || p.Image().Row.CapEffective != 0 {
+		t.Error("capabilities that were given up are still told")
+	}
+}
+
 func TestMissedExec(t *testing.T) {
 	tab := seeded()
 	h := header(30, 300, "sudo")

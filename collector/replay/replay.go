@@ -38,7 +38,7 @@ const (
 )
 
 // Version is that of the layout of records. A recording of another one is refused.
-const Version = 2
+const Version = 3
 
 // Errors of [Open] and [Source.Read].
 var (

@@ -42,6 +42,8 @@ func Record(h bpf.Header, slots ...any) []byte {
 	le.PutUint64(raw[56:], h.Cgroup)
 	copy(raw[64:80], h.Comm[:])
 	le.PutUint32(raw[80:], uint32(len(slots)))
+	le.PutUint64(raw[88:], h.CapEff)
+	le.PutUint64(raw[96:], h.CapPerm)
 	return raw
 }
 
