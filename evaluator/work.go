@@ -54,7 +54,8 @@ func (w *work) run(data []byte) error {
 		return err
 	}
 	w.reader.Reset(&w.batch)
-	w.view.Batch(&w.batch)
+	w.engine.Batch(w.view, &w.batch)
+	defer w.engine.Flush()
 	if len(w.batch.Lost) > 0 {
 		w.add(lostAlert(&w.batch, w.digest))
 	}

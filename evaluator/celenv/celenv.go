@@ -15,6 +15,9 @@
 //	s.inCidr(net|list)       s is an IP address inside of the network
 //	s.basename()             what follows the last slash
 //	s.lower()                lower case
+//	s.b64decode()            what the base64 text s stands for, "" if it is none
+//	s.iequals(x|list)        without regard to case; also icontains, istartsWith, iendsWith and iglob
+//	list.ancestor(n)         the n-th element, counted from 0; "" if the list is not that long
 package celenv
 
 import (

@@ -1,6 +1,7 @@
 package celenv
 
 import (
+	"encoding/base64"
 	"net/netip"
 	"strings"
 
@@ -20,7 +21,47 @@ func functions() []cel.EnvOption {
 		listOnly("containsAny", strings.Contains),
 		unary("basename", Basename),
 		unary("lower", strings.ToLower),
+		unary("b64decode", DecodeBase64),
+		either("iequals", folded(func(s, x string) bool { return s == x })),
+		either("icontains", folded(strings.Contains)),
+		either("istartsWith", folded(strings.HasPrefix)),
+		either("iendsWith", folded(strings.HasSuffix)),
+		either("iglob", folded(Glob)),
+		cel.Function("ancestor", cel.MemberOverload("gyre_ancestor", []*cel.Type{cel.ListType(cel.StringType), cel.IntType}, cel.StringType, cel.BinaryBinding(ancestor))),
 	}
+}
+
+// folded compares the lower-case forms of both sides.
+func folded(fn func(s, arg string) bool) func(s, arg string) bool {
+	return func(s, arg string) bool { return fn(strings.ToLower(s), strings.ToLower(arg)) }
+}
+
+// ancestor is the element of a list at a place, "" if there is none there.
+func ancestor(list, place ref.Val) ref.Val {
+	l, ok1 := list.(traits.Lister)
+	i, ok2 := place.(types.Int)
+	if !ok1 || !ok2 {
+		return types.MaybeNoSuchOverloadErr(list)
+	}
+	n, _ := l.Size().(types.Int)
+	if i < 0 || i >= n {
+		return types.String("")
+	}
+	return l.Get(i)
+}
+
+// DecodeBase64 decodes the standard or the URL alphabet, padded or not; text that is neither gives "".
+func DecodeBase64(s string) string {
+	s = strings.TrimRight(s, "=")
+	enc := base64.RawStdEncoding
+	if strings.ContainsAny(s, "-_") {
+		enc = base64.RawURLEncoding
+	}
+	out, err := enc.DecodeString(s)
+	if err != nil {
+		return ""
+	}
+	return string(out)
 }
 
 func on(fn func(s, arg string) bool) cel.OverloadOpt {

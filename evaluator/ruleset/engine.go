@@ -1,45 +1,92 @@
 package ruleset
 
 import (
+	"slices"
+
 	"cel.dev/cel-go/cel"
 	"cel.dev/cel-go/common/types"
 	"cel.dev/cel-go/common/types/ref"
 	"cel.dev/cel-go/interpreter"
 
 	"github.com/gyre-sec/gyre/evaluator/celenv"
+	"github.com/gyre-sec/gyre/evaluator/compile"
 	"github.com/gyre-sec/gyre/schemas/eventv1"
 	"github.com/gyre-sec/gyre/schemas/field"
 )
 
 // Engine evaluates events one after the other. It is not safe for concurrent use.
 type Engine interface {
+	// Batch makes v read b. It must be called for each batch that was decoded, before its events: what the engine
+	// knows of the processes of the batch before is void.
+	Batch(v *field.View, b *eventv1.Batch)
 	// Eval calls emit for every rule whose condition holds for e, in the order of the rule ids. v must read e.
 	Eval(v *field.View, e *eventv1.Event, emit func(*Rule))
+	// Flush adds what was counted since the last batch to [Set.Stats]; Batch does so too.
+	Flush()
 }
 
 // Engine returns a new engine for the set.
-func (s *Set) Engine() Engine { return &engine{set: s, scope: newScope(s.slots, s.macros)} }
+func (s *Set) Engine() Engine {
+	x := &engine{set: s, machine: s.program.Machine()}
+	if s.needsCEL {
+		x.scope = newScope(s.slots, s.macros)
+	}
+	return x
+}
 
 type engine struct {
-	set   *Set
-	scope *scope
+	set     *Set
+	machine *compile.Machine
+	scope   *scope // nil if every rule is compiled
+	events  [eventv1.KindCount]uint32
+	until   uint32 // events to the next one that is measured
+}
+
+// Batch implements [Engine].
+func (x *engine) Batch(v *field.View, b *eventv1.Batch) {
+	x.Flush()
+	v.Batch(b)
+	x.machine.Batch(v, b)
 }
 
 // Eval implements [Engine].
 func (x *engine) Eval(v *field.View, e *eventv1.Event, emit func(*Rule)) {
-	x.scope.next(v)
-	for _, r := range x.set.ForKind(e.Kind) {
-		out, _, err := r.program.Eval(x.scope)
-		if err != nil {
-			if x.set.onError != nil {
-				x.set.onError(r.ID, err)
-			}
+	kind := e.Kind
+	if !kind.Known() {
+		kind = 0
+	}
+	x.events[kind]++
+	hits := x.machine.Eval(v, e)
+	if len(x.set.interpreted[kind]) > 0 {
+		hits = x.interpret(v, kind, hits)
+	}
+	for _, h := range hits {
+		r := x.set.rules[h.Rule]
+		if h.Err != nil {
+			x.set.failed(h.Rule, h.Err)
 			continue
 		}
-		if out == types.True {
-			emit(r)
+		x.set.stats.rules[h.Rule].matched.Add(1)
+		emit(r)
+	}
+	if x.until == 0 {
+		x.until = sampleEvery
+		x.measure(v, e)
+	}
+	x.until--
+}
+
+// interpret adds the verdicts of the rules that are not compiled.
+func (x *engine) interpret(v *field.View, kind eventv1.Kind, hits []compile.Hit) []compile.Hit {
+	x.scope.next(v)
+	for _, i := range x.set.interpreted[kind] {
+		out, _, err := x.set.rules[i].program.Eval(x.scope)
+		if err != nil || out == types.True {
+			hits = append(hits, compile.Hit{Rule: i, Err: err})
 		}
 	}
+	slices.SortFunc(hits, func(a, b compile.Hit) int { return a.Rule - b.Rule })
+	return hits
 }
 
 type slotKind uint8

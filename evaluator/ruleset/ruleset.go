@@ -4,8 +4,8 @@
 // A [Set] is indexed by event kind: from each condition it derives the kinds for which
 // the condition can be true, so that an event meets only the rules about its kind. A
 // Set is safe for concurrent use; an [Engine] made from it is not: one per goroutine.
-// Fields are read from the event when a condition first asks, and macros are evaluated
-// at most once per event.
+// All conditions are compiled together by package compile; one that uses something it
+// does not know is evaluated by its cel-go program, see [Rule.Interpreted].
 package ruleset
 
 import (
@@ -19,6 +19,7 @@ import (
 	"cel.dev/cel-go/cel"
 
 	"github.com/gyre-sec/gyre/evaluator/celenv"
+	"github.com/gyre-sec/gyre/evaluator/compile"
 	"github.com/gyre-sec/gyre/evaluator/rule"
 	"github.com/gyre-sec/gyre/schemas/eventv1"
 	"github.com/gyre-sec/gyre/schemas/field"
@@ -30,6 +31,8 @@ type Options struct {
 	OnError func(ruleID string, err error)
 	// MaxRules bounds the set; 0 means 10,000.
 	MaxRules int
+	// Interpret evaluates every condition by its cel-go program: the reference that the compiled form is compared with.
+	Interpret bool
 }
 
 // Rule is a rule that was compiled.
@@ -42,7 +45,12 @@ type Rule struct {
 	Attach []*field.Field
 	// Kinds are the event kinds for which the condition can be true.
 	Kinds []eventv1.Kind
+	// Form is the compiled condition, for people; "" if it is interpreted.
+	Form string
+	// Interpreted says why the condition is evaluated by its cel-go program, which is slower; "" if it is compiled.
+	Interpreted string
 
+	ast     *cel.Ast
 	program cel.Program
 	mask    mask
 }
@@ -55,6 +63,12 @@ type Set struct {
 	macros  []cel.Program
 	digest  string
 	onError func(string, error)
+
+	program     *compile.Program
+	compiled    [eventv1.KindCount][]int // indexes of rules
+	interpreted [eventv1.KindCount][]int
+	needsCEL    bool
+	stats       *stats
 }
 
 // Rules lists the enabled rules by id.
@@ -86,6 +100,7 @@ func Compile(files []rule.File, o Options) (*Set, error) {
 	if len(c.errs) > 0 {
 		return nil, c.errs
 	}
+	c.assemble(o.Interpret)
 	s.onError = o.OnError
 	s.digest = c.digest(s.rules)
 	return s, nil
@@ -244,7 +259,7 @@ func (c *compiler) rule(d *defined) *Rule {
 		c.fail(d.file, d.Condition.Pos, "", "%v", err)
 		return nil
 	}
-	r.program = p
+	r.ast, r.program = a, p
 	return r
 }
 

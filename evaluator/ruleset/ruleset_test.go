@@ -202,7 +202,7 @@ func BenchmarkEval(b *testing.B) {
 	for i := 0; i < b.N; i++ {
 		if !r.Next(&e) {
 			r.Reset(&batch)
-			v.Batch(&batch)
+			engine.Batch(v, &batch)
 			r.Next(&e)
 		}
 		v.Event(&e)

@@ -138,7 +138,7 @@ func Run(set *ruleset.Set, cases []Case) ([]Result, error) {
 		r := Result{Case: c.Name, Rule: c.Rule, Want: c.Expect}
 		reader, e := eventv1.NewReader(), eventv1.Event{}
 		reader.Reset(&b)
-		view.Batch(&b)
+		engine.Batch(view, &b)
 		for reader.Next(&e) {
 			view.Event(&e)
 			engine.Eval(view, &e, func(m *ruleset.Rule) {

@@ -1,0 +1,280 @@
+package compile
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+)
+
+// plan decides a group of rules: some one by one, some only if a condition that they
+// share holds, some only if a string that they test is one of the constants that they want.
+type plan struct {
+	leaves   []leaf
+	guards   []guard
+	switches []jump
+}
+
+type leaf struct {
+	terms []term
+	rule  int
+}
+
+type guard struct {
+	term term
+	then *plan
+}
+
+// jump finds the plan of a string's value; a string of the process is looked up once per row.
+type jump struct {
+	get   strFunc
+	gate  endGate
+	table map[string]uint32 // index of plans
+	plans []*plan
+	row   int32 // slot of the row's answer, -1 for strings of the event
+}
+
+func (m *Machine) run(p *plan) {
+	for i := range p.leaves {
+		l := &p.leaves[i]
+		switch v := m.all(l.terms); {
+		case v == yes:
+			m.hits = append(m.hits, Hit{Rule: l.rule})
+		case v > yes:
+			m.hits = append(m.hits, Hit{l.rule, failures[v]})
+		}
+	}
+	for i := range p.guards {
+		if g := &p.guards[i]; m.term(&g.term) == yes {
+			m.run(g.then)
+		}
+	}
+	for i := range p.switches {
+		if next := p.switches[i].find(m); next != nil {
+			m.run(next)
+		}
+	}
+}
+
+func (j *jump) find(m *Machine) *plan {
+	if j.row < 0 {
+		s, _ := j.get(m)
+		if !j.gate.may(s) {
+			return nil
+		}
+		if i, ok := j.table[s]; ok {
+			return j.plans[i]
+		}
+		return nil
+	}
+	c := m.jumps[j.row]
+	if c == 0 {
+		c = 1
+		s, _ := j.get(m)
+		if i, ok := j.table[s]; ok {
+			c = i + 2
+		}
+		m.jumps[j.row] = c
+	}
+	if c == 1 {
+		return nil
+	}
+	return j.plans[c-2]
+}
+
+// cond is a rule as the conditions that must all hold, and what deciding it alone is thought to cost.
+type cond struct {
+	rule  int
+	terms []*node
+	cost  float64
+}
+
+func newCond(rule int, n *node) cond {
+	terms := []*node{n}
+	switch {
+	case n.isTrue():
+		terms = nil
+	case n.op == opAnd:
+		terms = n.args
+	}
+	return condOf(rule, terms)
+}
+
+func condOf(rule int, terms []*node) cond {
+	c := cond{rule: rule}
+	c.terms = order(terms, true, func(cost, _ float64) { c.cost = cost })
+	return c
+}
+
+// without is c once n is known to hold.
+func (c cond) without(n *node) cond {
+	rest := make([]*node, 0, len(c.terms)-1)
+	for _, t := range c.terms {
+		if t != n {
+			rest = append(rest, t)
+		}
+	}
+	return condOf(c.rule, rest)
+}
+
+type planner struct{ x *generator }
+
+// choice is a condition, or a string to switch on, and the rules that have it.
+type choice struct {
+	term   *node // the guard, nil for a switch
+	on     *node // the string
+	rules  []int // indexes
+	saving float64
+}
+
+// deepest bounds the depth of plans.
+const deepest = 8
+
+func (b *planner) plan(rules []cond, depth int) *plan {
+	p := &plan{}
+	taken := make([]bool, len(rules))
+	if depth < deepest && len(rules) > 1 {
+		for _, c := range choices(rules) {
+			free := slices.DeleteFunc(c.rules, func(i int) bool { return taken[i] })
+			if len(free) < 2 || c.gain(rules, free) <= 0 {
+				continue
+			}
+			for _, i := range free {
+				taken[i] = true
+			}
+			if c.term != nil {
+				sub := make([]cond, len(free))
+				for j, i := range free {
+					sub[j] = rules[i].without(c.term)
+				}
+				p.guards = append(p.guards, guard{b.x.term(c.term), b.plan(sub, depth+1)})
+			} else {
+				p.switches = append(p.switches, b.jump(c.on, rules, free, depth))
+			}
+		}
+	}
+	for i, r := range rules {
+		if !taken[i] {
+			p.leaves = append(p.leaves, leaf{b.x.list(opAnd, r.terms), r.rule})
+		}
+	}
+	return p
+}
+
+// choices lists what rules share, what saves most first.
+func choices(rules []cond) []*choice {
+	byNode := map[*node]*choice{}
+	byText := map[*node]*choice{}
+	note := func(m map[*node]*choice, n *node, c choice, i int) {
+		x := m[n]
+		if x == nil {
+			x = &c
+			m[n] = x
+		}
+		if k := len(x.rules); k == 0 || x.rules[k-1] != i {
+			x.rules = append(x.rules, i)
+		}
+	}
+	for i, r := range rules {
+		for _, t := range r.terms {
+			if t.fails {
+				continue // a rule with an error must still see whether another of its terms is false
+			}
+			note(byNode, t, choice{term: t}, i)
+			if wants(t, nil) {
+				note(byText, t.args[0], choice{on: t.args[0]}, i)
+			}
+		}
+	}
+	var out []*choice
+	for _, m := range []map[*node]*choice{byNode, byText} {
+		for _, c := range m {
+			if len(c.rules) > 1 {
+				c.saving = c.gain(rules, c.rules)
+				out = append(out, c)
+			}
+		}
+	}
+	slices.SortFunc(out, func(a, b *choice) int {
+		return cmp.Or(cmp.Compare(b.saving, a.saving), cmp.Compare(a.node().id, b.node().id), cmp.Compare(len(a.rules), len(b.rules)))
+	})
+	return out
+}
+
+func (c *choice) node() *node {
+	if c.term != nil {
+		return c.term
+	}
+	return c.on
+}
+
+// wants tells whether t wants a string (on, if it is not nil) to be one of some constants.
+func wants(t, on *node) bool {
+	return t.op == opMatch && t.match.mode == modeEqual && !t.match.fold && !t.fails && t.free == 0 && (on == nil || t.args[0] == on)
+}
+
+// lookup is about what finding a string in a table costs.
+const lookup = 6
+
+// gain is what deciding these rules below c is thought to save for an event.
+func (c *choice) gain(rules []cond, which []int) float64 {
+	before, after := 0.0, 0.0
+	for _, i := range which {
+		before += rules[i].cost + costMemo
+		t := c.term
+		if t == nil {
+			t = wanted(rules[i], c.on)
+		}
+		after += t.p * (rules[i].without(t).cost + costMemo)
+	}
+	if c.term != nil {
+		return before - after - price(c.term) - costMemo
+	}
+	return before - after - price(c.on) - lookup
+}
+
+func wanted(r cond, on *node) *node {
+	i := slices.IndexFunc(r.terms, func(t *node) bool { return wants(t, on) })
+	return r.terms[i]
+}
+
+// jump makes the switch on a string. Values that select the same rules share a plan.
+func (b *planner) jump(on *node, rules []cond, which []int, depth int) jump {
+	byValue := map[string][]int{}
+	for _, i := range which {
+		for _, v := range wanted(rules[i], on).match.pats {
+			byValue[v] = append(byValue[v], i)
+		}
+	}
+	j := jump{get: b.x.str(on), table: make(map[string]uint32, len(byValue)), row: -1}
+	if on.level <= levelRow {
+		j.row = int32(b.x.p.rowJumps)
+		b.x.p.rowJumps++
+	}
+	index := map[string]uint32{}
+	values := make([]string, 0, len(byValue))
+	for v := range byValue {
+		values = append(values, v)
+	}
+	slices.Sort(values)
+	for _, v := range values {
+		var key strings.Builder
+		for _, i := range byValue[v] {
+			key.WriteByte(byte(i))
+			key.WriteByte(byte(i >> 8))
+			key.WriteByte(byte(i >> 16))
+		}
+		n, ok := index[key.String()]
+		if !ok {
+			n = uint32(len(j.plans))
+			index[key.String()] = n
+			sub := make([]cond, len(byValue[v]))
+			for k, i := range byValue[v] {
+				sub[k] = rules[i].without(wanted(rules[i], on))
+			}
+			j.plans = append(j.plans, b.plan(sub, depth+1))
+		}
+		j.table[v] = n
+		j.gate.add(v)
+	}
+	return j
+}

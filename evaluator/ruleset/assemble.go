@@ -1,0 +1,63 @@
+package ruleset
+
+import (
+	"errors"
+
+	"cel.dev/cel-go/common/ast"
+
+	"github.com/gyre-sec/gyre/evaluator/compile"
+	"github.com/gyre-sec/gyre/schemas/eventv1"
+)
+
+// assemble compiles the rules of the set together. What cannot be compiled keeps its cel-go program.
+func (c *compiler) assemble(interpret bool) {
+	s := c.set
+	index := make(map[*Rule]int, len(s.rules))
+	for i, r := range s.rules {
+		index[r] = i
+	}
+	kinds := make([][]eventv1.Kind, len(s.rules))
+	for k := range s.byKind {
+		for _, r := range s.byKind[k] {
+			kinds[index[r]] = append(kinds[index[r]], eventv1.Kind(k))
+		}
+	}
+	lists := make(map[string][]string, len(c.lists))
+	for name, l := range c.lists {
+		lists[name] = l.Items
+	}
+	macros := make(map[string]ast.Expr, len(c.macros))
+	for name, m := range c.macros {
+		macros[name] = m.ast.NativeRep().Expr()
+	}
+	b := compile.NewBuilder(lists, macros)
+	for i, r := range s.rules {
+		err := errors.New("asked for")
+		if !interpret {
+			err = b.Add(i, r.ast.NativeRep().Expr(), kinds[i])
+		}
+		if err == nil {
+			r.Form, r.program = b.Form(), nil
+			for _, k := range kinds[i] {
+				s.compiled[k] = append(s.compiled[k], i)
+			}
+		} else {
+			r.Interpreted = reason(err)
+			s.needsCEL = true
+			for _, k := range kinds[i] {
+				s.interpreted[k] = append(s.interpreted[k], i)
+			}
+		}
+		r.ast = nil
+	}
+	s.program = b.Build()
+	s.stats = newStats(len(s.rules))
+}
+
+func reason(err error) string {
+	var u *compile.Unsupported
+	if errors.As(err, &u) {
+		return u.What
+	}
+	return err.Error()
+}
