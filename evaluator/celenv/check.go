@@ -3,7 +3,7 @@ package celenv
 import (
 	"fmt"
 	"net/netip"
-	"regexp"
+	"regexp/syntax"
 	"strings"
 
 	"cel.dev/cel-go/common/ast"
@@ -70,11 +70,7 @@ func (c *checker) call(call ast.CallExpr) {
 			c.fail(pattern, "write the pattern as a string", "the pattern of matches() must be constant")
 			return
 		}
-		if len(s) > maxRegex {
-			c.fail(pattern, "", "regular expression of %d bytes, at most %d are allowed", len(s), maxRegex)
-		} else if _, err := regexp.Compile(s); err != nil {
-			c.fail(pattern, "the syntax is RE2's", "%v", err)
-		}
+		c.regex(pattern, s)
 	case "inCidr":
 		ranges := []ast.Expr{args[0]}
 		if args[0].Kind() == ast.ListKind {
@@ -87,6 +83,28 @@ func (c *checker) call(call ast.CallExpr) {
 				}
 			}
 		}
+	}
+}
+
+// regex bounds an expression and its program. It does what cel-go's RegexProgramSizeLimit would do, which
+// panics on repetitions such as b{2} because it does not simplify them (v0.32.0).
+func (c *checker) regex(e ast.Expr, s string) {
+	if len(s) > maxRegex {
+		c.fail(e, "", "regular expression of %d bytes, at most %d are allowed", len(s), maxRegex)
+		return
+	}
+	tree, err := syntax.Parse(s, syntax.Perl)
+	if err != nil {
+		c.fail(e, "the syntax is RE2's", "%v", err)
+		return
+	}
+	prog, err := syntax.Compile(tree.Simplify())
+	if err != nil {
+		c.fail(e, "the syntax is RE2's", "%v", err)
+		return
+	}
+	if n := len(prog.Inst); n > maxProgram {
+		c.fail(e, "use smaller repetitions", "regular expression of %d instructions, at most %d are allowed", n, maxProgram)
 	}
 }
 

@@ -143,6 +143,9 @@ func (t *translator) in(x, list ast.Expr) (*node, error) {
 	if err != nil {
 		return nil, err
 	}
+	if list.Kind() == ast.ListKind && list.AsList().Size() == 0 {
+		return t.g.boolean(false), nil // nothing is in an empty constant, even if x fails: cel-go folds this when it plans
+	}
 	if n.typ == tInt && list.Kind() == ast.ListKind {
 		var set []int64
 		for _, e := range list.AsList().Elements() {
@@ -169,6 +172,9 @@ func (t *translator) in(x, list ast.Expr) (*node, error) {
 	}
 	if l.typ != tList {
 		return nil, unsupported("in with something that is no list of strings")
+	}
+	if l.op == opListConst && len(l.strs) == 0 {
+		return t.g.boolean(false), nil
 	}
 	return t.g.dynamic(modeEqual, false, n, l), nil
 }

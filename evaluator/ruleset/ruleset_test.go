@@ -84,6 +84,7 @@ func TestCompileErrors(t *testing.T) {
 		{`evt.type == "open" && evt.type == "creat"`, "f:5:7: condition of rule r can never be true"},
 		{`proc.name.matches("(")`, "f:5:"},
 		{`proc.name.matches(proc.exe)`, "f:5:29: the pattern of matches() must be constant"},
+		{`proc.name.matches("` + strings.Repeat("a{900}", 12) + `")`, `f:5:25: regular expression of`},
 		{`fd.sip.inCidr("10.0.0.0")`, `f:5:21: "10.0.0.0" is no network`},
 		{strings.Repeat("(", 100) + "true" + strings.Repeat(")", 100), "f:5:"},
 		{`proc.aname.exists(a, proc.aname.exists(b, proc.aname.exists(c, a == c && b == c)))`, "f:5:"},
