@@ -173,7 +173,7 @@ func (t *translator) in(x, list ast.Expr) (*node, error) {
 	if l.typ != tList {
 		return nil, unsupported("in with something that is no list of strings")
 	}
-	if l.op == opListConst && len(l.strs) == 0 {
+	if list.Kind() == ast.IdentKind && len(l.strs) == 0 && l.op == opListConst {
 		return t.g.boolean(false), nil
 	}
 	return t.g.dynamic(modeEqual, false, n, l), nil

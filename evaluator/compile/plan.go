@@ -3,7 +3,6 @@ package compile
 import (
 	"cmp"
 	"slices"
-	"strings"
 )
 
 // plan decides a group of rules: some one by one, some only if a condition that they
@@ -24,15 +23,6 @@ type guard struct {
 	then *plan
 }
 
-// jump finds the plan of a string's value; a string of the process is looked up once per row.
-type jump struct {
-	get   strFunc
-	gate  endGate
-	table map[string]uint32 // index of plans
-	plans []*plan
-	row   int32 // slot of the row's answer, -1 for strings of the event
-}
-
 func (m *Machine) run(p *plan) {
 	for i := range p.leaves {
 		l := &p.leaves[i]
@@ -49,42 +39,15 @@ func (m *Machine) run(p *plan) {
 		}
 	}
 	for i := range p.switches {
-		if next := p.switches[i].find(m); next != nil {
-			m.run(next)
-		}
+		p.switches[i].run(m)
 	}
-}
-
-func (j *jump) find(m *Machine) *plan {
-	if j.row < 0 {
-		s, _ := j.get(m)
-		if !j.gate.may(s) {
-			return nil
-		}
-		if i, ok := j.table[s]; ok {
-			return j.plans[i]
-		}
-		return nil
-	}
-	c := m.jumps[j.row]
-	if c == 0 {
-		c = 1
-		s, _ := j.get(m)
-		if i, ok := j.table[s]; ok {
-			c = i + 2
-		}
-		m.jumps[j.row] = c
-	}
-	if c == 1 {
-		return nil
-	}
-	return j.plans[c-2]
 }
 
 // cond is a rule as the conditions that must all hold, and what deciding it alone is thought to cost.
 type cond struct {
 	rule  int
 	terms []*node
+	used  []*node // terms that a switch has looked at, without deciding them
 	cost  float64
 }
 
@@ -96,11 +59,11 @@ func newCond(rule int, n *node) cond {
 	case n.op == opAnd:
 		terms = n.args
 	}
-	return condOf(rule, terms)
+	return condOf(rule, terms, nil)
 }
 
-func condOf(rule int, terms []*node) cond {
-	c := cond{rule: rule}
+func condOf(rule int, terms, used []*node) cond {
+	c := cond{rule: rule, used: used}
 	c.terms = order(terms, true, func(cost, _ float64) { c.cost = cost })
 	return c
 }
@@ -113,7 +76,7 @@ func (c cond) without(n *node) cond {
 			rest = append(rest, t)
 		}
 	}
-	return condOf(c.rule, rest)
+	return condOf(c.rule, rest, c.used)
 }
 
 type planner struct{ x *generator }
@@ -180,8 +143,10 @@ func choices(rules []cond) []*choice {
 				continue // a rule with an error must still see whether another of its terms is false
 			}
 			note(byNode, t, choice{term: t}, i)
-			if wants(t, nil) {
-				note(byText, t.args[0], choice{on: t.args[0]}, i)
+			if on := textOf(t); on != nil && !slices.Contains(r.used, t) {
+				if _, ok := wantOf(t, on); ok {
+					note(byText, on, choice{on: on}, i)
+				}
 			}
 		}
 	}
@@ -207,74 +172,23 @@ func (c *choice) node() *node {
 	return c.on
 }
 
-// wants tells whether t wants a string (on, if it is not nil) to be one of some constants.
-func wants(t, on *node) bool {
-	return t.op == opMatch && t.match.mode == modeEqual && !t.match.fold && !t.fails && t.free == 0 && (on == nil || t.args[0] == on)
-}
-
-// lookup is about what finding a string in a table costs.
-const lookup = 6
+// lookup is about what finding a string in the tables of a switch costs.
+const lookup = 12
 
 // gain is what deciding these rules below c is thought to save for an event.
 func (c *choice) gain(rules []cond, which []int) float64 {
 	before, after := 0.0, 0.0
 	for _, i := range which {
 		before += rules[i].cost + costMemo
-		t := c.term
-		if t == nil {
-			t = wanted(rules[i], c.on)
+		if c.term != nil {
+			after += c.term.p * (rules[i].without(c.term).cost + costMemo)
+		} else {
+			w := wanted(rules[i], c.on)
+			after += w.term.p * (rules[i].below(w).cost + costMemo)
 		}
-		after += t.p * (rules[i].without(t).cost + costMemo)
 	}
 	if c.term != nil {
 		return before - after - price(c.term) - costMemo
 	}
 	return before - after - price(c.on) - lookup
-}
-
-func wanted(r cond, on *node) *node {
-	i := slices.IndexFunc(r.terms, func(t *node) bool { return wants(t, on) })
-	return r.terms[i]
-}
-
-// jump makes the switch on a string. Values that select the same rules share a plan.
-func (b *planner) jump(on *node, rules []cond, which []int, depth int) jump {
-	byValue := map[string][]int{}
-	for _, i := range which {
-		for _, v := range wanted(rules[i], on).match.pats {
-			byValue[v] = append(byValue[v], i)
-		}
-	}
-	j := jump{get: b.x.str(on), table: make(map[string]uint32, len(byValue)), row: -1}
-	if on.level <= levelRow {
-		j.row = int32(b.x.p.rowJumps)
-		b.x.p.rowJumps++
-	}
-	index := map[string]uint32{}
-	values := make([]string, 0, len(byValue))
-	for v := range byValue {
-		values = append(values, v)
-	}
-	slices.Sort(values)
-	for _, v := range values {
-		var key strings.Builder
-		for _, i := range byValue[v] {
-			key.WriteByte(byte(i))
-			key.WriteByte(byte(i >> 8))
-			key.WriteByte(byte(i >> 16))
-		}
-		n, ok := index[key.String()]
-		if !ok {
-			n = uint32(len(j.plans))
-			index[key.String()] = n
-			sub := make([]cond, len(byValue[v]))
-			for k, i := range byValue[v] {
-				sub[k] = rules[i].without(wanted(rules[i], on))
-			}
-			j.plans = append(j.plans, b.plan(sub, depth+1))
-		}
-		j.table[v] = n
-		j.gate.add(v)
-	}
-	return j
 }

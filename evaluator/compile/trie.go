@@ -72,3 +72,19 @@ func (t *trie) path(s string) bool {
 	}
 	return n.end
 }
+
+// deepest is the number of the longest word that s starts with, 0 for none (the empty word has it too).
+func (t *trie) deepest(s string) int32 {
+	n, best := &t.nodes[0], int32(0)
+	for i := 0; i < len(s); i++ {
+		c := s[i] - n.lo
+		if int(c) >= len(n.next) || n.next[c] == 0 {
+			break
+		}
+		at := n.next[c]
+		if n = &t.nodes[at]; n.end {
+			best = at
+		}
+	}
+	return best
+}

@@ -8,10 +8,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/gyre-sec/gyre/evaluator/rule"
-	"github.com/gyre-sec/gyre/evaluator/rules"
 	"github.com/gyre-sec/gyre/evaluator/ruleset"
 	"github.com/gyre-sec/gyre/schemas/eventv1"
-	"github.com/gyre-sec/gyre/schemas/eventv1/eventtest"
 	"github.com/gyre-sec/gyre/schemas/field"
 )
 
@@ -178,36 +176,4 @@ func TestSemantics(t *testing.T) {
 			}
 		}
 	}
-}
-
-// BenchmarkEval evaluates the shipped rules on the sample mix; one op is one event.
-func BenchmarkEval(b *testing.B) {
-	files, err := rules.Files()
-	if err != nil {
-		b.Fatal(err)
-	}
-	set, err := ruleset.Compile(files, ruleset.Options{})
-	if err != nil {
-		b.Fatal(err)
-	}
-	builder := eventv1.NewBuilder()
-	eventtest.Sample(builder, "n", 1, 1024)
-	var batch eventv1.Batch
-	if err := eventv1.NewDecoder().Decode(builder.Encode(), &batch); err != nil {
-		b.Fatal(err)
-	}
-	engine, v, r := set.Engine(), field.NewView(), eventv1.NewReader()
-	var e eventv1.Event
-	hits := 0
-	b.ReportAllocs()
-	for i := 0; i < b.N; i++ {
-		if !r.Next(&e) {
-			r.Reset(&batch)
-			engine.Batch(v, &batch)
-			r.Next(&e)
-		}
-		v.Event(&e)
-		engine.Eval(v, &e, func(*ruleset.Rule) { hits++ })
-	}
-	b.ReportMetric(float64(hits)/float64(b.N), "hits/op")
 }
