@@ -75,6 +75,19 @@ func (x *generator) list(o op, terms []*node) []term {
 	return out
 }
 
+// leaf makes the terms of a rule; if it is all about the process it is one term.
+func (x *generator) leaf(terms []*node) []term {
+	for _, t := range terms {
+		if t.level > levelRow || t.free != 0 {
+			return x.list(opAnd, terms)
+		}
+	}
+	if len(terms) == 0 {
+		return nil
+	}
+	return []term{x.term(x.g.and(terms...))}
+}
+
 func (x *generator) boolean(n *node) boolFunc {
 	switch n.op {
 	case opConst:

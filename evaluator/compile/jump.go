@@ -66,30 +66,47 @@ type want struct {
 	decided  bool     // the term holds if the demand is met
 }
 
-// textOf is the string that t tests, nil if t is not of that form.
-func textOf(t *node) *node {
-	if t.op == opOr {
-		t = t.args[0]
+// textsOf are the strings that t may demand something of.
+func textsOf(t *node) []*node {
+	switch t.op {
+	case opMatch:
+		if !t.fails && t.free == 0 {
+			return t.args
+		}
+	case opAnd:
+		var out []*node
+		for _, a := range t.args {
+			out = append(out, textsOf(a)...)
+		}
+		return out
+	case opOr:
+		return textsOf(t.args[0]) // the others must demand something of it too
 	}
-	if t.op != opMatch || t.fails || t.free != 0 {
-		return nil
-	}
-	return t.args[0]
+	return nil
 }
 
 // wantOf derives from t a demand on a string.
 func wantOf(t, on *node) (want, bool) {
 	w := want{term: t}
-	if t.op == opOr {
+	switch t.op {
+	case opOr:
 		for _, a := range t.args {
 			x, ok := wantOf(a, on)
-			if !ok || a.op != opMatch {
+			if !ok {
 				return w, false
 			}
 			w.prefixes = append(append(w.prefixes, x.exact...), x.prefixes...)
 		}
 		w.prefixes = shortest(w.prefixes)
 		return w, !slices.Contains(w.prefixes, "")
+	case opAnd:
+		for _, a := range t.args {
+			if x, ok := wantOf(a, on); ok && !t.fails {
+				x.term, x.decided = t, false
+				return x, true
+			}
+		}
+		return w, false
 	}
 	if t.op != opMatch || t.args[0] != on || t.match.fold || t.fails {
 		return w, false

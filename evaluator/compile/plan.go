@@ -117,7 +117,7 @@ func (b *planner) plan(rules []cond, depth int) *plan {
 	}
 	for i, r := range rules {
 		if !taken[i] {
-			p.leaves = append(p.leaves, leaf{b.x.list(opAnd, r.terms), r.rule})
+			p.leaves = append(p.leaves, leaf{b.x.leaf(r.terms), r.rule})
 		}
 	}
 	return p
@@ -143,7 +143,10 @@ func choices(rules []cond) []*choice {
 				continue // a rule with an error must still see whether another of its terms is false
 			}
 			note(byNode, t, choice{term: t}, i)
-			if on := textOf(t); on != nil && !slices.Contains(r.used, t) {
+			if slices.Contains(r.used, t) {
+				continue
+			}
+			for _, on := range textsOf(t) {
 				if _, ok := wantOf(t, on); ok {
 					note(byText, on, choice{on: on}, i)
 				}

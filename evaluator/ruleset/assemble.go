@@ -20,6 +20,7 @@ func (c *compiler) assemble(interpret bool) {
 	for k := range s.byKind {
 		for _, r := range s.byKind[k] {
 			kinds[index[r]] = append(kinds[index[r]], eventv1.Kind(k))
+			s.positions[k] = append(s.positions[k], index[r])
 		}
 	}
 	lists := make(map[string][]string, len(c.lists))
@@ -38,9 +39,6 @@ func (c *compiler) assemble(interpret bool) {
 		}
 		if err == nil {
 			r.Form, r.program = b.Form(), nil
-			for _, k := range kinds[i] {
-				s.compiled[k] = append(s.compiled[k], i)
-			}
 		} else {
 			r.Interpreted = reason(err)
 			s.needsCEL = true

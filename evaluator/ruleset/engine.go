@@ -27,7 +27,7 @@ type Engine interface {
 
 // Engine returns a new engine for the set.
 func (s *Set) Engine() Engine {
-	x := &engine{set: s, machine: s.program.Machine()}
+	x := &engine{set: s, machine: s.program.Machine(), until: min(s.sampleEvery, 1)}
 	if s.needsCEL {
 		x.scope = newScope(s.slots, s.macros)
 	}
@@ -39,7 +39,8 @@ type engine struct {
 	machine *compile.Machine
 	scope   *scope // nil if every rule is compiled
 	events  [eventv1.KindCount]uint32
-	until   uint32 // events to the next one that is measured
+	until   int // events to the next one that is measured
+	cursor  int // counts the measurements
 }
 
 // Batch implements [Engine].
@@ -69,11 +70,10 @@ func (x *engine) Eval(v *field.View, e *eventv1.Event, emit func(*Rule)) {
 		x.set.stats.rules[h.Rule].matched.Add(1)
 		emit(r)
 	}
-	if x.until == 0 {
-		x.until = sampleEvery
+	if x.until--; x.until == 0 {
+		x.until = x.set.sampleEvery
 		x.measure(v, e)
 	}
-	x.until--
 }
 
 // interpret adds the verdicts of the rules that are not compiled.

@@ -31,6 +31,8 @@ type Options struct {
 	OnError func(ruleID string, err error)
 	// MaxRules bounds the set; 0 means 10,000.
 	MaxRules int
+	// SampleEvery is how many events lie between two for which rules are timed; 0 means 1024, -1 that none are.
+	SampleEvery int
 	// Interpret evaluates every condition by its cel-go program: the reference that the compiled form is compared with.
 	Interpret bool
 }
@@ -65,9 +67,10 @@ type Set struct {
 	onError func(string, error)
 
 	program     *compile.Program
-	compiled    [eventv1.KindCount][]int // indexes of rules
-	interpreted [eventv1.KindCount][]int
+	positions   [eventv1.KindCount][]int // indexes of the rules of byKind
+	interpreted [eventv1.KindCount][]int // of those without a compiled form
 	needsCEL    bool
+	sampleEvery int
 	stats       *stats
 }
 
@@ -102,6 +105,7 @@ func Compile(files []rule.File, o Options) (*Set, error) {
 	}
 	c.assemble(o.Interpret)
 	s.onError = o.OnError
+	s.sampleEvery = cmp.Or(o.SampleEvery, sampleEvery)
 	s.digest = c.digest(s.rules)
 	return s, nil
 }

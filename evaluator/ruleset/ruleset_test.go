@@ -177,3 +177,99 @@ func TestSemantics(t *testing.T) {
 		}
 	}
 }
+
+// TestNoAllocation: an event that raises no alert costs no memory. A connection whose address is asked for
+// costs the text of the address, which the accessor of the field makes.
+func TestNoAllocation(t *testing.T) {
+	for name, files := range map[string][]rule.File{"shipped": shipped(t), "many": manyRules(t, 90)} {
+		set := compileSet(t, files, ruleset.Options{SampleEvery: -1}) // to time a rule forgets what is known of the process
+		if n := set.Interpreted(); n > 0 {
+			t.Errorf("%s: %d rules are not compiled", name, n)
+		}
+		batch, events := sample(t)
+		engine, v := set.Engine(), field.NewView()
+		var quiet []*eventv1.Event
+		hit := false
+		emit := func(*ruleset.Rule) { hit = true }
+		run := func(e *eventv1.Event) {
+			v.Event(e)
+			engine.Eval(v, e, emit)
+		}
+		engine.Batch(v, batch)
+		for i := range events {
+			hit = false
+			if run(&events[i]); !hit {
+				quiet = append(quiet, &events[i])
+			}
+		}
+		allocs := func(connects bool) (float64, float64) {
+			n := 0.0
+			return testing.AllocsPerRun(20, func() {
+				n = 0
+				for _, e := range quiet {
+					if (e.Kind == eventv1.Connect) == connects {
+						run(e)
+						n++
+					}
+				}
+			}), n
+		}
+		if n, events := allocs(false); n != 0 {
+			t.Errorf("%s: %v allocations for %v events without an alert", name, n, events)
+		}
+		if n, events := allocs(true); n > events {
+			t.Errorf("%s: %v allocations for %v connections without an alert", name, n, events)
+		}
+		if len(quiet) < len(events)*9/10 {
+			t.Errorf("%s: %d of %d events raise no alert, too few to say much", name, len(quiet), len(events))
+		}
+	}
+}
+
+// TestStats: what becomes of rules is counted, also of one that fails.
+func TestStats(t *testing.T) {
+	files := []rule.File{
+		parse(t, "a", ruleText("a", `evt.type == "openat"`)),
+		parse(t, "b", ruleText("b", `10 / (evt.cpu - evt.cpu) > 1`)),
+		parse(t, "c", ruleText("c", `timestamp(evt.time.iso8601).getFullYear() == 2026`)),
+	}
+	var failed []string
+	set, err := ruleset.Compile(files, ruleset.Options{SampleEvery: 7, OnError: func(id string, _ error) { failed = append(failed, id) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	batch, events := sample(t)
+	engine, v := set.Engine(), field.NewView()
+	engine.Batch(v, batch)
+	opens := 0
+	for i := range events {
+		if events[i].Kind == eventv1.Openat {
+			opens++
+		}
+		v.Event(&events[i])
+		engine.Eval(v, &events[i], func(*ruleset.Rule) {})
+	}
+	engine.Flush()
+	n := uint64(len(events))
+	want := []ruleset.RuleStats{
+		{ID: "a", Evaluated: uint64(opens), Matched: uint64(opens)},
+		{ID: "b", Evaluated: n, Errors: n, LastError: "division by zero"},
+		{ID: "c", Evaluated: n, Matched: n},
+	}
+	got := set.Stats()
+	for i := range got {
+		if got[i].Samples == 0 || got[i].Time == 0 {
+			t.Errorf("rule %s was never timed", got[i].ID)
+		}
+		got[i].Samples, got[i].Time = 0, 0
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Errorf("(-want +got)\n%s", d)
+	}
+	if len(failed) != len(events) {
+		t.Errorf("%d errors reported, want %d", len(failed), len(events))
+	}
+	if set.Interpreted() != 1 || set.Rules()[2].Interpreted == "" || set.Rules()[0].Form == "" {
+		t.Errorf("interpreted %d, %q", set.Interpreted(), set.Rules()[2].Interpreted)
+	}
+}
