@@ -149,6 +149,7 @@ func (e *Evaluator) load() error {
 		return e.refused(err)
 	}
 	e.current.Store(newGeneration(set))
+	e.m.perRule.set.Store(set)
 	e.m.loads.WithLabelValues("ok").Inc()
 	e.m.rules.Set(float64(len(set.Rules())))
 	e.setInfo(Info{Digest: set.Digest(), Count: len(set.Rules()), Loaded: time.Now()})

@@ -9,6 +9,7 @@ type metrics struct {
 	loads                      *prometheus.CounterVec
 	rules                      prometheus.Gauge
 	seconds                    prometheus.Histogram
+	perRule                    *ruleMetrics
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -19,6 +20,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: "gyre_evaluator_" + name, Help: help}, labels)
 	}
 	m := &metrics{
+		perRule:    newRuleMetrics(),
 		batches:    counter("batches_total", "Batches evaluated."),
 		events:     counter("events_total", "Events evaluated, redelivered ones again."),
 		lost:       counter("events_lost_total", "Events that nodes reported as lost."),
@@ -31,6 +33,6 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Name: "gyre_evaluator_batch_seconds", Help: "Time to evaluate one batch.", Buckets: prometheus.ExponentialBuckets(0.0001, 4, 8),
 		}),
 	}
-	reg.MustRegister(m.batches, m.events, m.lost, m.bad, m.alerts, m.ruleErrors, m.loads, m.rules, m.seconds)
+	reg.MustRegister(m.perRule, m.batches, m.events, m.lost, m.bad, m.alerts, m.ruleErrors, m.loads, m.rules, m.seconds)
 	return m
 }

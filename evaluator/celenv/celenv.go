@@ -39,6 +39,7 @@ const (
 	maxLiteral = 1000
 	maxLoops   = 2
 	maxRegex   = 1000
+	maxGlob    = 500
 )
 
 // HasPrefix starts the name of the variable that has(field) reads.

@@ -71,17 +71,30 @@ func (c *checker) call(call ast.CallExpr) {
 			return
 		}
 		c.regex(pattern, s)
-	case "inCidr":
-		ranges := []ast.Expr{args[0]}
-		if args[0].Kind() == ast.ListKind {
-			ranges = args[0].AsList().Elements()
-		}
-		for _, r := range ranges {
-			if s, ok := literal(r); ok {
-				if _, err := netip.ParsePrefix(s); err != nil {
-					c.fail(r, "write an address and a prefix length, such as 10.0.0.0/8", "%q is no network", s)
-				}
+	case "glob", "iglob":
+		c.patterns(args[len(args)-1], func(e ast.Expr, s string) {
+			if len(s) > maxGlob {
+				c.fail(e, "use several shorter patterns", "glob pattern of %d bytes, at most %d are allowed", len(s), maxGlob)
 			}
+		})
+	case "inCidr":
+		c.patterns(args[len(args)-1], func(e ast.Expr, s string) {
+			if _, err := netip.ParsePrefix(s); err != nil {
+				c.fail(e, "write an address and a prefix length, such as 10.0.0.0/8", "%q is no network", s)
+			}
+		})
+	}
+}
+
+// patterns visits the constants that are an argument or the elements of a list.
+func (c *checker) patterns(e ast.Expr, visit func(ast.Expr, string)) {
+	list := []ast.Expr{e}
+	if e.Kind() == ast.ListKind {
+		list = e.AsList().Elements()
+	}
+	for _, x := range list {
+		if s, ok := literal(x); ok {
+			visit(x, s)
 		}
 	}
 }

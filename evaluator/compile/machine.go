@@ -52,21 +52,21 @@ type Machine struct {
 
 	event  uint32
 	cells  []uint32 // event<<4 | tri
-	texts  []text
+	texts  []textCell
 	locals [8]string
 	buf    []byte
 	hits   []Hit
 }
 
-// text is the value of a string field for the event that it carries.
-type text struct {
+// textCell is the value of a string field for the event that it carries.
+type textCell struct {
 	event uint32
 	value string
 }
 
 // Machine returns a new machine.
 func (p *Program) Machine() *Machine {
-	return &Machine{p: p, cells: make([]uint32, p.eventSlots), texts: make([]text, len(p.fields))}
+	return &Machine{p: p, cells: make([]uint32, p.eventSlots), texts: make([]textCell, len(p.fields))}
 }
 
 // maxEvent is where the event stamp starts again; four bits of a cell are the decision.

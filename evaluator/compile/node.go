@@ -107,6 +107,7 @@ type node struct {
 	field *field.Field
 	match *pattern
 
+	size int     // nodes of the tree, with repetitions
 	cost float64 // estimated ns, once
 	p    float64 // estimated chance of being true
 }
@@ -160,8 +161,9 @@ func (g *graph) intern(n *node) *node {
 	if old, ok := g.byKey[string(k)]; ok {
 		return old
 	}
-	n.id = int32(len(g.byKey))
+	n.id, n.size = int32(len(g.byKey)), 1
 	for _, a := range n.args {
+		n.size = min(n.size+a.size, 1<<40)
 		n.fails = n.fails || a.fails
 		n.kinds = n.kinds || a.kinds
 		n.level = max(n.level, a.level)

@@ -11,8 +11,16 @@ import (
 	"github.com/gyre-sec/gyre/schemas/field"
 )
 
-// maxGraph bounds the nodes of one rule's condition with its macros.
-const maxGraph = 50_000
+// MaxParts bounds a condition with its macros in their places.
+const MaxParts = 50_000
+
+// TooLarge is the error for a condition beyond [MaxParts].
+type TooLarge struct{ Parts int }
+
+// Error implements error.
+func (e *TooLarge) Error() string {
+	return fmt.Sprintf("with its macros the condition has %d parts or more, at most %d are allowed", e.Parts, MaxParts)
+}
 
 // Program decides all rules that were compiled together. It is immutable.
 type Program struct {
@@ -43,7 +51,7 @@ func NewBuilder(lists map[string][]string, macros map[string]ast.Expr) *Builder 
 }
 
 // Add compiles the checked condition of a rule, to be decided for events of these kinds. The
-// error is [Unsupported] if it must be evaluated otherwise; the builder can be used on then.
+// error is [TooLarge], or [Unsupported] if it must be evaluated otherwise; the builder can be used on then.
 func (b *Builder) Add(rule int, cond ast.Expr, kinds []eventv1.Kind) error {
 	b.t.scope = b.t.scope[:0]
 	n, err := b.t.expr(cond)
@@ -57,12 +65,48 @@ func (b *Builder) Add(rule int, cond ast.Expr, kinds []eventv1.Kind) error {
 	return nil
 }
 
-// Form shows the compiled form of the rule that was added last, for people.
-func (b *Builder) Form() string {
+// Form describes the compiled condition.
+type Form struct {
+	// Text is the normal form, in the syntax of conditions where it has one.
+	Text string
+	// Fields are the names of the fields that it reads, sorted.
+	Fields []string
+	// Cost is the estimate of what deciding it takes, in nanoseconds.
+	Cost float64
+}
+
+// Form describes the rule that was added last.
+func (b *Builder) Form() Form {
 	if len(b.rules) == 0 {
-		return ""
+		return Form{}
 	}
-	return b.rules[len(b.rules)-1].cond.String()
+	n := b.rules[len(b.rules)-1].cond
+	names, seen := map[string]bool{}, map[*node]bool{}
+	var visit func(*node)
+	visit = func(n *node) {
+		if seen[n] {
+			return
+		}
+		seen[n] = true
+		if n.field != nil {
+			names[n.field.Name] = true
+		}
+		for _, a := range n.args {
+			visit(a)
+		}
+	}
+	visit(n)
+	return Form{shown(n), sortedKeys(names), n.cost}
+}
+
+// longest is how long the text of a form may get; macros can make it grow without end.
+const longest = 8 << 10
+
+func shown(n *node) string {
+	if n.size > longest {
+		return fmt.Sprintf("(too long to show: %d parts)", n.size)
+	}
+	return n.String()
 }
 
 // Build makes the program. The builder must not be used afterwards.

@@ -41,6 +41,14 @@ type translator struct {
 }
 
 func (t *translator) expr(e ast.Expr) (*node, error) {
+	n, err := t.form(e)
+	if err == nil && n.size > MaxParts {
+		return nil, &TooLarge{n.size}
+	}
+	return n, err
+}
+
+func (t *translator) form(e ast.Expr) (*node, error) {
 	switch e.Kind() {
 	case ast.LiteralKind:
 		switch v := e.AsLiteral().(type) {

@@ -37,8 +37,14 @@ func (c *compiler) assemble(interpret bool) {
 		if !interpret {
 			err = b.Add(i, r.ast.NativeRep().Expr(), kinds[i])
 		}
+		var big *compile.TooLarge
+		if errors.As(err, &big) {
+			c.fail(r.File, r.Condition.Pos, "take apart macros that name other macros several times", "%v", big)
+			continue
+		}
 		if err == nil {
-			r.Form, r.program = b.Form(), nil
+			f := b.Form()
+			r.Form, r.Needs, r.Cost, r.program = f.Text, f.Fields, f.Cost, nil
 		} else {
 			r.Interpreted = reason(err)
 			s.needsCEL = true

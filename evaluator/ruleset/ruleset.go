@@ -49,6 +49,9 @@ type Rule struct {
 	Kinds []eventv1.Kind
 	// Form is the compiled condition, for people; "" if it is interpreted.
 	Form string
+	// Needs are the fields that the compiled condition reads, sorted; Cost is what deciding it is thought to take, in nanoseconds.
+	Needs []string
+	Cost  float64
 	// Interpreted says why the condition is evaluated by its cel-go program, which is slower; "" if it is compiled.
 	Interpreted string
 
@@ -103,7 +106,9 @@ func Compile(files []rule.File, o Options) (*Set, error) {
 	if len(c.errs) > 0 {
 		return nil, c.errs
 	}
-	c.assemble(o.Interpret)
+	if c.assemble(o.Interpret); len(c.errs) > 0 {
+		return nil, c.errs
+	}
 	s.onError = o.OnError
 	s.sampleEvery = cmp.Or(o.SampleEvery, sampleEvery)
 	s.digest = c.digest(s.rules)
@@ -116,6 +121,7 @@ type macro struct {
 	ast     *cel.Ast
 	state   int // 0 not compiled, 1 being compiled, 2 done
 	program int
+	parts   int // nodes of the condition with its macros in their places
 }
 
 type defined struct {
@@ -136,6 +142,8 @@ type compiler struct {
 	rules  map[string]*defined
 	set    *Set
 	errs   rule.Errors
+	// tooLarge: a macro or rule is beyond the bound of its parts, the set is refused.
+	tooLarge bool
 }
 
 func (c *compiler) fail(file string, pos rule.Pos, hint, format string, args ...any) {
@@ -229,6 +237,7 @@ func (c *compiler) macro(m *macro, path []string) {
 				c.macro(other, append(path, m.Name))
 			}
 		}
+		m.parts = c.parts(m.file, m.Condition, a)
 		if p, err := c.env.Program(a); err != nil {
 			c.fail(m.file, m.Condition.Pos, "", "%v", err)
 		} else {
@@ -247,6 +256,9 @@ func (c *compiler) rule(d *defined) *Rule {
 	c.template(r, d)
 	if a == nil || len(c.errs) > before {
 		return nil
+	}
+	if c.parts(d.file, d.Condition, a); c.tooLarge {
+		return nil // nothing may walk it
 	}
 	k := kinds{c: c, file: d.file, text: d.Condition, info: a.NativeRep().SourceInfo()}
 	r.mask = k.possible(a.NativeRep().Expr(), true, 0)

@@ -83,6 +83,7 @@ func TestCompileErrors(t *testing.T) {
 		{`proc.name.matches("(")`, "f:5:"},
 		{`proc.name.matches(proc.exe)`, "f:5:29: the pattern of matches() must be constant"},
 		{`proc.name.matches("` + strings.Repeat("a{900}", 12) + `")`, `f:5:25: regular expression of`},
+		{`proc.name.glob("` + strings.Repeat("*a", 300) + `")`, `f:5:22: glob pattern of 600 bytes`},
 		{`fd.sip.inCidr("10.0.0.0")`, `f:5:21: "10.0.0.0" is no network`},
 		{strings.Repeat("(", 100) + "true" + strings.Repeat(")", 100), "f:5:"},
 		{`proc.aname.exists(a, proc.aname.exists(b, proc.aname.exists(c, a == c && b == c)))`, "f:5:"},
@@ -96,6 +97,7 @@ func TestCompileErrors(t *testing.T) {
 		{"macros: {x: y, y: \"!x\"}", "recursive: x -> y -> x"},
 		{"lists: {proc: [a]}", "first part of field names"},
 		{strings.Replace(ruleText("r", "true"), "%proc.name", "%proc.nope", 1), `f:6:14: there is no field "%proc.nope"`},
+		{doubling(40) + ruleText("r", "!m40"), "with its macros the condition has"},
 		{ruleText("r", "true") + strings.TrimPrefix(ruleText("r", "true"), "rules:\n"), "rule r is already defined at f:2:5"},
 	} {
 		_, err := ruleset.Compile([]rule.File{parse(t, "f", c.text)}, ruleset.Options{})
@@ -103,6 +105,15 @@ func TestCompileErrors(t *testing.T) {
 			t.Errorf("%s: %v, want %s", c.text, err, c.want)
 		}
 	}
+}
+
+// doubling makes macros of which each names the one before twice.
+func doubling(n int) string {
+	s := "macros:\n  m0: evt.cpu == 0\n"
+	for i := range n {
+		s += fmt.Sprintf("  m%[2]d: m%[1]d && evt.cpu != %[2]d || m%[1]d && proc.pid != %[2]d\n", i, i+1)
+	}
+	return s
 }
 
 func TestDigestAndLayers(t *testing.T) {
@@ -159,6 +170,10 @@ func TestSemantics(t *testing.T) {
 		{`fd.rip.inCidr(["::1/128", "10.0.0.5/32"]) && fd.rport == 443`, [2]bool{false, true}},
 		{`fd.name.basename() == "id_rsa"`, [2]bool{true, false}},
 		{`"X".lower() == "x"`, [2]bool{true, true}},
+		{`"Y2F0".b64decode() == proc.name && "Y2F0".b64decode() == "cat" && "a-_b".b64decode() != "" && "%".b64decode() == ""`, [2]bool{true, false}},
+		{`fd.name.iequals(["x", "/HOME/ADA/.SSH/ID_RSA"]) && fd.name.icontains("ADA") && fd.name.istartsWith("/Home")`, [2]bool{true, false}},
+		{`fd.name.iendsWith("RSA") && fd.name.iglob("/HOME/*/ID_?sa") && !fd.name.glob("/HOME/*") && "É".iequals("é")`, [2]bool{true, false}},
+		{`proc.aname.ancestor(0) == "cat" && proc.aname.ancestor(1) == "" && proc.aname.ancestor(-1) == ""`, [2]bool{true, false}},
 		{`proc.name.startsWithAny(["x", "c"]) && proc.name.endsWithAny(["t"]) && proc.name.containsAny(["a"])`, [2]bool{true, false}},
 	} {
 		f, err := ruleset.NewFilter(c.condition)

@@ -68,14 +68,17 @@ func (a *app) fieldsCommand() *cobra.Command {
 func (a *app) rulesCommand() *cobra.Command {
 	c := &cobra.Command{Use: "rules", Short: "Check, test and list rules"}
 	c.AddCommand(
+		a.explainCommand(),
 		&cobra.Command{Use: "check FILE...", Short: "Check rule files, or directories of them", Args: cobra.MinimumNArgs(1), RunE: func(_ *cobra.Command, args []string) error {
 			own, err := readRules(args)
 			if err != nil {
 				return err
 			}
-			if _, err := compile(own); err != nil {
+			set, err := compile(own)
+			if err != nil {
 				return err
 			}
+			a.notCompiled(set, own)
 			n := 0
 			for _, f := range own {
 				n += len(f.Rules)

@@ -38,6 +38,10 @@ type rulesStatus struct {
 	Digest string `json:"digest"`
 	// Error is why the last reload was refused.
 	Error string `json:"error,omitempty"`
+	// Failing counts by rule the events for which its condition ended in an error, which is no match.
+	Failing map[string]uint64 `json:"failing,omitempty"`
+	// Interpreted counts the rules that cannot be compiled and run slower.
+	Interpreted int `json:"interpreted,omitempty"`
 }
 
 type eventsStatus struct {
@@ -125,7 +129,15 @@ func (s *status) fromMetrics(ctx context.Context, info instance.Info) error {
 		s.Events.Policy = label(m, "source") + " " + label(m, "digest")
 	}
 	for _, m := range families["gyre_rules_info"].GetMetric() {
-		s.Rules = &rulesStatus{int(value(m)), label(m, "digest"), label(m, "error")}
+		s.Rules = &rulesStatus{
+			Loaded: int(value(m)), Digest: label(m, "digest"), Error: label(m, "error"), Failing: map[string]uint64{},
+			Interpreted: int(sum(families["gyre_evaluator_rules_interpreted"])),
+		}
+		for _, m := range families["gyre_evaluator_rule_errors_total"].GetMetric() {
+			if n := uint64(value(m)); n > 0 {
+				s.Rules.Failing[label(m, "rule")] = n
+			}
+		}
 	}
 	return nil
 }
@@ -160,6 +172,14 @@ func (a *app) writeStatus(s *status) error {
 		fmt.Fprintf(&b, "rules      %d loaded, digest %s\n", r.Loaded, r.Digest)
 		if r.Error != "" {
 			fmt.Fprintf(&b, "           LAST RELOAD REFUSED, the old rules are in force: %s\n", r.Error)
+		}
+	}
+	if r := s.Rules; r != nil {
+		if r.Interpreted > 0 {
+			fmt.Fprintf(&b, "           %d not compiled, they run slower (gyre rules check says why)\n", r.Interpreted)
+		}
+		for _, id := range sortedKeys(r.Failing) {
+			fmt.Fprintf(&b, "           RULE %s FAILED for %d events, which it did not see\n", id, r.Failing[id])
 		}
 	}
 	if e := s.Events; e != nil {

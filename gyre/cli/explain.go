@@ -1,0 +1,71 @@
+package cli
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/gyre-sec/gyre/evaluator/rule"
+	"github.com/gyre-sec/gyre/evaluator/ruleset"
+)
+
+// notCompiled says which rules of these files run on the slower interpreter, and why.
+func (a *app) notCompiled(set *ruleset.Set, files []rule.File) {
+	for _, r := range set.Rules() {
+		if r.Interpreted != "" && slices.ContainsFunc(files, func(f rule.File) bool { return f.Name == r.File }) {
+			fmt.Fprintf(a.out, "%s:%d:%d: rule %s is not compiled and runs slower: %s\n", r.File, r.Condition.Pos.Line, r.Condition.Pos.Col, r.ID, r.Interpreted)
+		}
+	}
+}
+
+func (a *app) explainCommand() *cobra.Command {
+	return &cobra.Command{Use: "explain ID [DIR...]", Short: "Say what a rule means, which fields and events it needs and how it is compiled", Args: cobra.MinimumNArgs(1), RunE: func(_ *cobra.Command, args []string) error {
+		own, err := readRules(args[1:])
+		if err != nil {
+			return err
+		}
+		set, err := compile(own)
+		if err != nil {
+			return err
+		}
+		i := slices.IndexFunc(set.Rules(), func(r *ruleset.Rule) bool { return r.ID == args[0] })
+		if i < 0 {
+			return fmt.Errorf("explain rule: there is no enabled rule %s; gyre rules list lists them", args[0])
+		}
+		_, err = fmt.Fprint(a.out, explain(set.Rules()[i]))
+		return err
+	}}
+}
+
+func explain(r *ruleset.Rule) string {
+	var b strings.Builder
+	line := func(key, value string) {
+		if value != "" {
+			fmt.Fprintf(&b, "%-11s %s\n", key, value)
+		}
+	}
+	line("rule", r.ID+" ("+r.Priority.String()+", "+r.File+")")
+	line("name", r.Name)
+	line("meaning", strings.Join(strings.Fields(r.Description), " "))
+	line("mitre", strings.Join(r.MITRE, " "))
+	line("tags", strings.Join(r.Tags, " "))
+	for _, u := range r.References {
+		line("see", u)
+	}
+	kinds := make([]string, len(r.Kinds))
+	for i, k := range r.Kinds {
+		kinds[i] = k.String()
+	}
+	line("events", strings.Join(kinds, " "))
+	line("fields", strings.Join(r.Needs, " "))
+	line("condition", strings.ReplaceAll(strings.TrimSpace(r.Condition.Value), "\n", "\n            "))
+	if r.Interpreted != "" {
+		line("compiled", "no, it runs slower: "+r.Interpreted)
+	} else {
+		line("compiled", r.Form)
+		line("cost", fmt.Sprintf("about %.0f ns for an event whose process was seen before in its batch", r.Cost))
+	}
+	return b.String()
+}
