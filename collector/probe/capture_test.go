@@ -58,11 +58,11 @@ func TestMain(m *testing.M) {
 // open opens a source that sees this process too.
 func open(t *testing.T, o Options) *Source {
 	t.Helper()
-	if os.Geteuid() != 0 {
+	if err := privileged(); err != nil {
 		if os.Getenv("CI") == "true" {
-			t.Fatal("this test loads eBPF programs and needs root")
+			t.Fatalf("this test loads eBPF programs: %v", err)
 		}
-		t.Skip("SKIPPED: this test loads eBPF programs and needs root")
+		t.Skipf("SKIPPED, NOT TESTED: this test loads eBPF programs: %v", err)
 	}
 	o.Mode = modeUnderTest
 	s, err := Open(o)

@@ -56,7 +56,7 @@ func path(t *testing.T, s string) *byte {
 }
 
 func TestOpenFamily(t *testing.T) {
-	c := start(t, Options{}, kOpen, kOpenat, kOpenat2, kCreat)
+	c := start(t, Options{}, every()...)
 	dir := t.TempDir()
 	file := filepath.Join(dir, "real")
 	if err := os.WriteFile(file, []byte("x"), 0o640); err != nil {
@@ -130,7 +130,7 @@ func TestOpenFamily(t *testing.T) {
 }
 
 func TestLongPath(t *testing.T) {
-	c := start(t, Options{}, kOpenat)
+	c := start(t, Options{}, every()...)
 	dir := t.TempDir()
 	for len(dir) < 3500 {
 		dir = filepath.Join(dir, strings.Repeat("d", 200))
@@ -152,7 +152,7 @@ func TestLongPath(t *testing.T) {
 }
 
 func TestBindMount(t *testing.T) {
-	c := start(t, Options{}, kOpenat)
+	c := start(t, Options{}, every()...)
 	a, b := t.TempDir(), t.TempDir()
 	if err := os.WriteFile(filepath.Join(a, "f"), nil, 0o600); err != nil {
 		t.Fatal(err)
@@ -170,7 +170,7 @@ func TestBindMount(t *testing.T) {
 }
 
 func TestProcessLife(t *testing.T) {
-	c := start(t, Options{}, kExecve, kExecveat, kClone, kClone3, kFork, kVfork, kExit)
+	c := start(t, Options{}, every()...)
 	dir := t.TempDir()
 	cmd := exec.Command("/bin/sh", "-c", "exit 7", "two words", "")
 	cmd.Dir = dir
@@ -235,7 +235,7 @@ func sid(t *testing.T) int {
 }
 
 func TestMemfdExec(t *testing.T) {
-	c := start(t, Options{}, kExecve, kExecveat)
+	c := start(t, Options{}, every()...)
 	bin, err := os.ReadFile("/bin/true")
 	if err != nil {
 		t.Fatal(err)
@@ -263,7 +263,7 @@ func TestMemfdExec(t *testing.T) {
 }
 
 func TestExclusion(t *testing.T) {
-	c := start(t, Options{}, kOpenat)
+	c := start(t, Options{}, every()...)
 	if err := c.Exclude(uint32(os.Getpid()), true); err != nil {
 		t.Fatal(err)
 	}
@@ -306,7 +306,7 @@ func TestDropsAreCounted(t *testing.T) {
 }
 
 func TestSeed(t *testing.T) {
-	c := start(t, Options{})
+	c := start(t, Options{}, every()...)
 	cmd := exec.Command("/bin/sleep", "60")
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -348,7 +348,7 @@ func TestSeed(t *testing.T) {
 
 func TestDetect(t *testing.T) {
 	r, err := Detect()
-	if os.Geteuid() != 0 {
+	if privileged() != nil {
 		if !errors.Is(err, ErrPrivilege) {
 			t.Errorf("without privilege: %v", err)
 		}
@@ -357,5 +357,36 @@ func TestDetect(t *testing.T) {
 	if err != nil || r.Mode == "" || r.Kernel == "" {
 		t.Errorf("%+v, %v", r, err)
 	}
-	t.Logf("kernel %s, lockdown %q, mode %s, trampolines: %v, missing in trampoline mode: %v", r.Kernel, r.Lockdown, r.Mode, r.Trampoline, start(t, Options{}).Report().Missing)
+	t.Logf("kernel %s, lockdown %q, mode %s, trampolines: %v, missing in trampoline mode: %v", r.Kernel, r.Lockdown, r.Mode, r.Trampoline, start(t, Options{}, every()...).Report().Missing)
+}
+
+// TestFewCapabilities captures as a user without privileges who has been given four capabilities.
+func TestFewCapabilities(t *testing.T) {
+	if inVM {
+		return // there is no setpriv
+	}
+	if os.Geteuid() != 0 {
+		if os.Getenv("CI") == "true" {
+			t.Fatal("only root can give capabilities to another user")
+		}
+		t.Skip("SKIPPED, NOT TESTED: only root can give capabilities to another user")
+	}
+	dir, err := os.MkdirTemp("/tmp", "gyre-caps-")
+	must(t, err)
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	must(t, os.Chmod(dir, 0o777))
+	self, err := os.Executable()
+	must(t, err)
+	program, err := os.ReadFile(self)
+	must(t, err)
+	copied := filepath.Join(dir, "probe.test")
+	must(t, os.WriteFile(copied, program, 0o755))
+	caps := "-all,+bpf,+perfmon,+sys_ptrace,+dac_read_search"
+	cmd := exec.Command("setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "--bounding-set="+caps, "--inh-caps="+caps, "--ambient-caps="+caps,
+		copied, "-test.run", "^(TestOpenFamily|TestSeed|TestSwitches|TestSockets)$", "-test.v")
+	cmd.Dir, cmd.Env = dir, append(os.Environ(), "TMPDIR="+dir, "CI=true")
+	out, err := cmd.CombinedOutput()
+	if err != nil || strings.Count(string(out), "\n--- PASS: Test") != 4 {
+		t.Errorf("%v\n%s", err, out)
+	}
 }
