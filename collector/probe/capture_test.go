@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"runtime/pprof"
 	"sync"
 	"testing"
 	"time"
@@ -46,6 +47,11 @@ var shared struct {
 func TestMain(m *testing.M) {
 	code := m.Run()
 	if shared.src != nil {
+		stuck := time.AfterFunc(2*time.Minute, func() {
+			_ = pprof.Lookup("goroutine").WriteTo(os.Stderr, 1)
+			os.Exit(3)
+		})
+		defer stuck.Stop()
 		shared.stop()
 		if err := errors.Join(<-shared.done, shared.src.Close()); err != nil {
 			println("close: " + err.Error())
