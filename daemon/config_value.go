@@ -32,7 +32,7 @@ func fieldsOf(t reflect.Type) []field {
 	for i := range t.NumField() {
 		f := t.Field(i)
 		name, opts, _ := strings.Cut(f.Tag.Get("yaml"), ",")
-		if !f.IsExported() || name == "-" {
+		if !f.IsExported() || name == "-" || strings.HasPrefix(opts, "variant=") {
 			continue
 		}
 		if f.Type.Kind() == reflect.Struct && strings.Contains(opts, "inline") {
