@@ -17,9 +17,11 @@ const headerError = "Gyre-Error"
 
 // Answer calls handle for each request on subject until ctx ends. Requests are not stored: who asks waits for
 // the answer. What handle returns as an error is the error of [Bus.Ask].
-func (b *Bus) Answer(ctx context.Context, subject string, handle func(ctx context.Context, data []byte) ([]byte, error)) error {
+//
+// With a queue, one of the programs that answer on the subject with the same queue gets each request; with "" all do.
+func (b *Bus) Answer(ctx context.Context, subject, queue string, handle func(ctx context.Context, data []byte) ([]byte, error)) error {
 	reqs := make(chan *nats.Msg, 16)
-	sub, err := b.nc.ChanSubscribe(subject, reqs)
+	sub, err := b.nc.ChanQueueSubscribe(subject, queue, reqs)
 	if err != nil {
 		return fmt.Errorf("answer on %s: %w", subject, err)
 	}

@@ -100,3 +100,12 @@ func (b *Bus) DeleteDurable(ctx context.Context, stream, name string) error {
 	}
 	return nil
 }
+
+// LastSeq is the number of the last message of a stream.
+func (b *Bus) LastSeq(ctx context.Context, stream string) (uint64, error) {
+	s, err := b.js.Stream(ctx, stream)
+	if err != nil {
+		return 0, fmt.Errorf("look up stream %s: %w", stream, err)
+	}
+	return s.CachedInfo().State.LastSeq, nil
+}

@@ -72,7 +72,7 @@ func TestAsk(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() {
-		done <- b.Answer(ctx, "gyre.ctl.x", func(_ context.Context, data []byte) ([]byte, error) {
+		done <- b.Answer(ctx, "gyre.ctl.x", "", func(_ context.Context, data []byte) ([]byte, error) {
 			if string(data) == "bad" {
 				return nil, errors.New("no\nsuch thing")
 			}

@@ -24,6 +24,9 @@ const (
 	PrefixActions  = "gyre.actions"
 )
 
+// prefixControl is no stream's: who asks waits for the answer.
+const prefixControl = "gyre.ctl.sink"
+
 // ErrInvalid is returned when a subject does not have the expected shape.
 var ErrInvalid = errors.New("invalid subject")
 
@@ -109,6 +112,12 @@ func Dead(stage string) string { return join(PrefixDead, stage) }
 
 // Action is the subject of response requests to one node: gyre.actions.<node>.
 func Action(node string) string { return join(PrefixActions, node) }
+
+// Control is the subject of requests to whoever runs an output: gyre.ctl.sink.<output>.
+func Control(output string) string { return join(prefixControl, output) }
+
+// ControlState is the subject on which every sink tells the state of its outputs. It is not under [Control].
+func ControlState() string { return prefixControl + "s" }
 
 // All matches every subject under a prefix: <prefix>.>.
 func All(prefix string) string { return prefix + ".>" }

@@ -1,0 +1,29 @@
+// Package catalog names every type of output. It is the one place that knows them all.
+package catalog
+
+import (
+	"maps"
+	"slices"
+
+	"github.com/gyre-sec/gyre/sink/notify"
+	"github.com/gyre-sec/gyre/sink/notify/stdout"
+	"github.com/gyre-sec/gyre/sink/notify/webhook"
+)
+
+// New returns the settings of a type of output with their defaults, nil if there is no such type.
+func New(kind string) notify.Settings {
+	if f := types()[kind]; f != nil {
+		return f()
+	}
+	return nil
+}
+
+// Kinds lists the types of outputs.
+func Kinds() []string { return slices.Sorted(maps.Keys(types())) }
+
+func types() map[string]func() notify.Settings {
+	return map[string]func() notify.Settings{
+		"stdout":  func() notify.Settings { return &stdout.Config{} },
+		"webhook": func() notify.Settings { return webhook.Default() },
+	}
+}
