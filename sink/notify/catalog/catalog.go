@@ -6,7 +6,13 @@ import (
 	"slices"
 
 	"github.com/gyre-sec/gyre/sink/notify"
+	"github.com/gyre-sec/gyre/sink/notify/discord"
+	"github.com/gyre-sec/gyre/sink/notify/googlechat"
+	"github.com/gyre-sec/gyre/sink/notify/matrix"
+	"github.com/gyre-sec/gyre/sink/notify/slack"
 	"github.com/gyre-sec/gyre/sink/notify/stdout"
+	"github.com/gyre-sec/gyre/sink/notify/teams"
+	"github.com/gyre-sec/gyre/sink/notify/telegram"
 	"github.com/gyre-sec/gyre/sink/notify/webhook"
 )
 
@@ -23,7 +29,15 @@ func Kinds() []string { return slices.Sorted(maps.Keys(types())) }
 
 func types() map[string]func() notify.Settings {
 	return map[string]func() notify.Settings{
-		"stdout":  func() notify.Settings { return &stdout.Config{} },
-		"webhook": func() notify.Settings { return webhook.Default() },
+		"discord":    func() notify.Settings { return &discord.Config{} },
+		"googlechat": func() notify.Settings { return &googlechat.Config{} },
+		"matrix":     func() notify.Settings { return &matrix.Config{} },
+		"mattermost": func() notify.Settings { return slack.Markdown() },
+		"rocketchat": func() notify.Settings { return slack.Markdown() },
+		"slack":      func() notify.Settings { return slack.Slack() },
+		"stdout":     func() notify.Settings { return &stdout.Config{} },
+		"teams":      func() notify.Settings { return &teams.Config{} },
+		"telegram":   func() notify.Settings { return telegram.Default() },
+		"webhook":    func() notify.Settings { return webhook.Default() },
 	}
 }
