@@ -6,10 +6,20 @@ import (
 	"slices"
 
 	"github.com/gyre-sec/gyre/sink/notify"
+	"github.com/gyre-sec/gyre/sink/notify/alertmanager"
+	"github.com/gyre-sec/gyre/sink/notify/datadog"
 	"github.com/gyre-sec/gyre/sink/notify/discord"
+	"github.com/gyre-sec/gyre/sink/notify/elasticsearch"
+	"github.com/gyre-sec/gyre/sink/notify/falcosidekick"
 	"github.com/gyre-sec/gyre/sink/notify/googlechat"
+	"github.com/gyre-sec/gyre/sink/notify/grafanaoncall"
+	"github.com/gyre-sec/gyre/sink/notify/loki"
 	"github.com/gyre-sec/gyre/sink/notify/matrix"
+	"github.com/gyre-sec/gyre/sink/notify/opsgenie"
+	"github.com/gyre-sec/gyre/sink/notify/otlp"
+	"github.com/gyre-sec/gyre/sink/notify/pagerduty"
 	"github.com/gyre-sec/gyre/sink/notify/slack"
+	"github.com/gyre-sec/gyre/sink/notify/splunk"
 	"github.com/gyre-sec/gyre/sink/notify/stdout"
 	"github.com/gyre-sec/gyre/sink/notify/teams"
 	"github.com/gyre-sec/gyre/sink/notify/telegram"
@@ -29,15 +39,27 @@ func Kinds() []string { return slices.Sorted(maps.Keys(types())) }
 
 func types() map[string]func() notify.Settings {
 	return map[string]func() notify.Settings{
-		"discord":    func() notify.Settings { return &discord.Config{} },
-		"googlechat": func() notify.Settings { return &googlechat.Config{} },
-		"matrix":     func() notify.Settings { return &matrix.Config{} },
-		"mattermost": func() notify.Settings { return slack.Markdown() },
-		"rocketchat": func() notify.Settings { return slack.Markdown() },
-		"slack":      func() notify.Settings { return slack.Slack() },
-		"stdout":     func() notify.Settings { return &stdout.Config{} },
-		"teams":      func() notify.Settings { return &teams.Config{} },
-		"telegram":   func() notify.Settings { return telegram.Default() },
-		"webhook":    func() notify.Settings { return webhook.Default() },
+		"alertmanager":     func() notify.Settings { return alertmanager.Default() },
+		"datadog":          func() notify.Settings { return datadog.Logs() },
+		"datadog_events":   func() notify.Settings { return datadog.Events() },
+		"elasticsearch":    func() notify.Settings { return elasticsearch.Default() },
+		"falcosidekick":    func() notify.Settings { return falcosidekick.Sidekick() },
+		"falcosidekick_ui": func() notify.Settings { return falcosidekick.UI() },
+		"grafana_oncall":   func() notify.Settings { return grafanaoncall.Default() },
+		"loki":             func() notify.Settings { return loki.Default() },
+		"opsgenie":         func() notify.Settings { return opsgenie.Default() },
+		"otlp":             func() notify.Settings { return &otlp.Config{} },
+		"pagerduty":        func() notify.Settings { return pagerduty.Default() },
+		"splunk":           func() notify.Settings { return splunk.Default() },
+		"discord":          func() notify.Settings { return &discord.Config{} },
+		"googlechat":       func() notify.Settings { return &googlechat.Config{} },
+		"matrix":           func() notify.Settings { return &matrix.Config{} },
+		"mattermost":       func() notify.Settings { return slack.Markdown() },
+		"rocketchat":       func() notify.Settings { return slack.Markdown() },
+		"slack":            func() notify.Settings { return slack.Slack() },
+		"stdout":           func() notify.Settings { return &stdout.Config{} },
+		"teams":            func() notify.Settings { return &teams.Config{} },
+		"telegram":         func() notify.Settings { return telegram.Default() },
+		"webhook":          func() notify.Settings { return webhook.Default() },
 	}
 }
