@@ -14,7 +14,7 @@ type Plain struct {
 	jetStream bool
 }
 
-// Dial connects lazily: the server may be away now and come later. Only the connection's settings of cfg count.
+// Dial tries to connect for as long as cfg says, and goes on trying afterwards: the server may be away now and come later. Only the connection's settings of cfg count.
 // With jetStream each message must be stored by a stream of the server; otherwise it is flushed to the server.
 func Dial(cfg Config, jetStream bool) (*Plain, error) {
 	b := &Bus{cfg: cfg}
@@ -38,6 +38,9 @@ func Dial(cfg Config, jetStream bool) (*Plain, error) {
 
 // Publish sends messages. nil means that the server has all of them.
 func (p *Plain) Publish(ctx context.Context, msgs ...Message) error {
+	if err := p.b.Ready(); err != nil {
+		return err // the client knows what the server can only once it was connected
+	}
 	for _, m := range msgs {
 		msg := &nats.Msg{Subject: m.Subject, Data: m.Data, Header: nats.Header{}}
 		if m.ID != "" {

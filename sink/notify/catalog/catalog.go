@@ -10,17 +10,25 @@ import (
 	"github.com/gyre-sec/gyre/sink/notify/datadog"
 	"github.com/gyre-sec/gyre/sink/notify/discord"
 	"github.com/gyre-sec/gyre/sink/notify/elasticsearch"
+	"github.com/gyre-sec/gyre/sink/notify/email"
 	"github.com/gyre-sec/gyre/sink/notify/falcosidekick"
+	"github.com/gyre-sec/gyre/sink/notify/file"
 	"github.com/gyre-sec/gyre/sink/notify/googlechat"
 	"github.com/gyre-sec/gyre/sink/notify/grafanaoncall"
+	"github.com/gyre-sec/gyre/sink/notify/kafka"
 	"github.com/gyre-sec/gyre/sink/notify/loki"
 	"github.com/gyre-sec/gyre/sink/notify/matrix"
+	"github.com/gyre-sec/gyre/sink/notify/mqtt"
+	"github.com/gyre-sec/gyre/sink/notify/nats"
 	"github.com/gyre-sec/gyre/sink/notify/opsgenie"
 	"github.com/gyre-sec/gyre/sink/notify/otlp"
 	"github.com/gyre-sec/gyre/sink/notify/pagerduty"
+	"github.com/gyre-sec/gyre/sink/notify/program"
+	"github.com/gyre-sec/gyre/sink/notify/redis"
 	"github.com/gyre-sec/gyre/sink/notify/slack"
 	"github.com/gyre-sec/gyre/sink/notify/splunk"
 	"github.com/gyre-sec/gyre/sink/notify/stdout"
+	"github.com/gyre-sec/gyre/sink/notify/syslog"
 	"github.com/gyre-sec/gyre/sink/notify/teams"
 	"github.com/gyre-sec/gyre/sink/notify/telegram"
 	"github.com/gyre-sec/gyre/sink/notify/webhook"
@@ -57,6 +65,14 @@ func types() map[string]func() notify.Settings {
 		"mattermost":       func() notify.Settings { return slack.Markdown() },
 		"rocketchat":       func() notify.Settings { return slack.Markdown() },
 		"slack":            func() notify.Settings { return slack.Slack() },
+		"email":            func() notify.Settings { return email.Default() },
+		"file":             func() notify.Settings { return file.Default() },
+		"kafka":            func() notify.Settings { return kafka.Default() },
+		"mqtt":             func() notify.Settings { return mqtt.Default() },
+		"nats":             func() notify.Settings { return nats.Default() },
+		"program":          func() notify.Settings { return program.Default() },
+		"redis":            func() notify.Settings { return redis.Default() },
+		"syslog":           func() notify.Settings { return syslog.Default() },
 		"stdout":           func() notify.Settings { return &stdout.Config{} },
 		"teams":            func() notify.Settings { return &teams.Config{} },
 		"telegram":         func() notify.Settings { return telegram.Default() },
