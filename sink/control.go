@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/gyre-sec/gyre/schemas/alertv1"
@@ -31,6 +32,33 @@ type Status struct {
 	Name string `json:"name"`
 	Type string `json:"type"`
 	notify.State
+}
+
+// Add returns the state of an output that several sinks share: the counts of both, and what is worse of the rest.
+func (s Status) Add(o Status) Status {
+	s.Queued, s.Sent, s.Failed, s.Dead = s.Queued+o.Queued, s.Sent+o.Sent, s.Failed+o.Failed, s.Dead+o.Dead
+	if s.Error == "" {
+		s.Error = o.Error
+	}
+	if s.Down.IsZero() || !o.Down.IsZero() && o.Down.Before(s.Down) {
+		s.Down = o.Down
+	}
+	if o.LastSuccess.After(s.LastSuccess) {
+		s.LastSuccess = o.LastSuccess
+	}
+	return s
+}
+
+// OutputOf returns the output that a durable belongs to, "" if none, and whether it is a replay's.
+func OutputOf(durable string) (name string, replay bool) {
+	name, ok := strings.CutPrefix(durable, DurablePrefix)
+	if !ok || name == clickHouseName {
+		return "", false
+	}
+	if i := strings.LastIndex(name, replayPart); i >= 0 {
+		return name[:i], true
+	}
+	return name, false
 }
 
 // answer carries out orders for an output until ctx ends.

@@ -89,7 +89,7 @@ const (
 	settleMax  = 64
 )
 
-func (d *delivery) durable() string { return durablePrefix + d.cfg.Name }
+func (d *delivery) durable() string { return DurablePrefix + d.cfg.Name }
 
 // run delivers until ctx ends. What is not settled then is given back.
 func (d *delivery) run(ctx context.Context) error {

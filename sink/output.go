@@ -6,6 +6,7 @@ import (
 	"maps"
 	"regexp"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/gyre-sec/gyre/schemas/alertv1"
@@ -16,7 +17,8 @@ import (
 
 // Names of durable consumers.
 const (
-	durablePrefix  = "sink-"
+	// DurablePrefix and the name of an output make the name of its durable.
+	DurablePrefix  = "sink-"
 	clickHouseName = "clickhouse"
 )
 
@@ -93,8 +95,8 @@ var nameForm = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,47}$`)
 func (o Output) Validate() error {
 	var errs []error
 	add := func(err error) { errs = append(errs, err) }
-	if !nameForm.MatchString(o.Name) || o.Name == clickHouseName {
-		add(fmt.Errorf("name is %q, want lower-case letters, digits, - and _, at most 48, and not clickhouse", o.Name))
+	if !nameForm.MatchString(o.Name) || o.Name == clickHouseName || strings.Contains(o.Name, replayPart) {
+		add(fmt.Errorf("name is %q, want lower-case letters, digits, - and _, at most 48, not clickhouse and without %s", o.Name, replayPart))
 	}
 	o = o.withDefaults()
 	for _, d := range []struct {

@@ -87,30 +87,21 @@ type Sink struct {
 	outputs []*delivery
 }
 
-// New returns a Sink that stores into store; w is where the stdout output writes.
+// New returns a Sink that stores into store, or one that only delivers if store is nil; w is where the stdout output writes.
 func New(cfg Config, b *bus.Bus, store *clickhouse.Store, w io.Writer, log *slog.Logger, reg prometheus.Registerer) (*Sink, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("sink configuration: %w", err)
 	}
-	st, err := newStorage(cfg, b, store, log, reg)
-	if err != nil {
-		return nil, err
-	}
-	s, err := newSink(cfg, b, w, log, reg)
-	if err != nil {
-		return nil, err
-	}
-	s.storage = st
-	return s, nil
-}
-
-// newSink is a Sink without storage.
-func newSink(cfg Config, b *bus.Bus, w io.Writer, log *slog.Logger, reg prometheus.Registerer) (*Sink, error) {
 	r, err := cfg.routing()
 	if err != nil {
 		return nil, err
 	}
 	s := &Sink{b: b, log: log, routing: r}
+	if store != nil {
+		if s.storage, err = newStorage(cfg, b, store, log, reg); err != nil {
+			return nil, err
+		}
+	}
 	for _, o := range cfg.outputs() {
 		d, err := newDelivery(o, b, r, notify.Env{Name: o.Name, Stdout: w, Log: log.With("output", o.Name), Title: o.Title, Text: o.Text}, reg)
 		if err != nil {

@@ -103,10 +103,7 @@ func (f *fixture) run(cfg Config) (*Sink, func()) {
 	f.t.Helper()
 	def := DefaultConfig()
 	cfg.ClickHouse, cfg.BatchRows, cfg.BatchWait = def.ClickHouse, def.BatchRows, def.BatchWait
-	if err := cfg.Validate(); err != nil {
-		f.t.Fatal(err)
-	}
-	s, err := newSink(cfg, f.bus, f.t.Output(), bustest.Log(), prometheus.NewRegistry())
+	s, err := New(cfg, f.bus, nil, f.t.Output(), bustest.Log(), prometheus.NewRegistry())
 	if err != nil {
 		f.t.Fatal(err)
 	}
@@ -177,7 +174,7 @@ func eventually(t *testing.T, what string, ok func() bool) {
 func (f *fixture) settled(name string) {
 	f.t.Helper()
 	eventually(f.t, name+" settled", func() bool {
-		d, err := f.bus.Durable(f.t.Context(), bus.StreamAlerts, durablePrefix+name)
+		d, err := f.bus.Durable(f.t.Context(), bus.StreamAlerts, DurablePrefix+name)
 		return err == nil && d.Lag == 0 && d.AckPending == 0 && d.AckFloor == d.Last
 	})
 }

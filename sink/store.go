@@ -41,7 +41,7 @@ func newStorage(cfg Config, b *bus.Bus, store *clickhouse.Store, log *slog.Logge
 		return nil, fmt.Errorf("register sink metrics: %w", err)
 	}
 	s.worker = b.NewWorker(bus.WorkerConfig{
-		Stream: bus.StreamAlerts, Durable: durablePrefix + clickHouseName, Stage: durablePrefix + clickHouseName, MaxAckPending: 4 * cfg.BatchRows, PullMessages: 1000, Concurrency: 1,
+		Stream: bus.StreamAlerts, Durable: DurablePrefix + clickHouseName, Stage: DurablePrefix + clickHouseName, MaxAckPending: 4 * cfg.BatchRows, PullMessages: 1000, Concurrency: 1,
 	}, s.collect)
 	return s, nil
 }

@@ -47,7 +47,7 @@ func Main(args []string, out, errw io.Writer) int {
 	root.SetOut(out)
 	root.SetErr(errw)
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(a.upCommand(), a.downCommand(), a.alertsCommand(), a.queryCommand(), a.eventsCommand(), a.statusCommand(), a.fieldsCommand(), a.rulesCommand(), a.configCommand(), a.clickhouseCommand(), a.versionCommand())
+	root.AddCommand(a.upCommand(), a.downCommand(), a.alertsCommand(), a.queryCommand(), a.eventsCommand(), a.statusCommand(), a.fieldsCommand(), a.rulesCommand(), a.outputsCommand(), a.silenceCommand(), a.configCommand(), a.clickhouseCommand(), a.versionCommand())
 	err := root.Execute()
 	switch {
 	case err == nil, errors.Is(err, syscall.EPIPE):
