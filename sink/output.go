@@ -95,8 +95,8 @@ var nameForm = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,47}$`)
 func (o Output) Validate() error {
 	var errs []error
 	add := func(err error) { errs = append(errs, err) }
-	if !nameForm.MatchString(o.Name) || o.Name == clickHouseName || strings.Contains(o.Name, replayPart) {
-		add(fmt.Errorf("name is %q, want lower-case letters, digits, - and _, at most 48, not clickhouse and without %s", o.Name, replayPart))
+	if !nameForm.MatchString(o.Name) || o.Name == clickHouseName || o.Name == route.Nobody || strings.Contains(o.Name, replayPart) {
+		add(fmt.Errorf("name is %q, want lower-case letters, digits, - and _, at most 48, not clickhouse, not none and without %s", o.Name, replayPart))
 	}
 	o = o.withDefaults()
 	for _, d := range []struct {

@@ -88,7 +88,7 @@ func TestTree(t *testing.T) {
 		Routes: []Route{
 			{Match: Match{MinPriority: "critical"}, Outputs: []string{"pager"}, Continue: true},
 			{Match: Match{Namespaces: []string{"prod"}}, Outputs: []string{"chat"}, GroupBy: []string{"rule", "node"}, Routes: []Route{
-				{Match: Match{Rules: []string{"Noisy"}}, Outputs: []string{}},
+				{Match: Match{Rules: []string{"Noisy"}}, Outputs: []string{"none"}},
 				{Match: Match{Rules: []string{"Late"}}, MuteIntervals: []string{"night"}},
 			}},
 		},

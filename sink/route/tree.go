@@ -13,7 +13,7 @@ import (
 // Route is a node of the tree. What is not set is as in the parent, conditions apart.
 type Route struct {
 	Match          `yaml:",inline"`
-	Outputs        []string      `yaml:"outputs" doc:"names of the outputs that get the alert"`
+	Outputs        []string      `yaml:"outputs" doc:"names of the outputs that get the alert; none alone means nobody"`
 	Continue       bool          `yaml:"continue" doc:"go on with the next sibling after this route"`
 	GroupBy        []string      `yaml:"group_by" doc:"alerts with the same values of these fields are notified together; ... alone means each on its own"`
 	GroupWait      time.Duration `yaml:"group_wait" doc:"how long the first alert of a group waits for others"`
@@ -23,6 +23,9 @@ type Route struct {
 	ActiveInterval []string      `yaml:"active_intervals" doc:"names of intervals outside of which nothing is notified"`
 	Routes         []Route       `yaml:"routes" doc:"routes below this one; the first that matches counts, unless it says continue"`
 }
+
+// Nobody, as the only output of a route, sends what takes it nowhere.
+const Nobody = "none"
 
 // Group says how alerts that took a route are put together. Wait 0 means that they are not.
 type Group struct {
@@ -66,7 +69,7 @@ type node struct {
 
 // Compile checks a tree; outputs and intervals are what it may name. A root without outputs sends to all.
 func (r Route) Compile(outputs []string, intervals map[string]*Interval) (*Tree, error) {
-	if r.Outputs == nil {
+	if len(r.Outputs) == 0 {
 		r.Outputs = outputs
 	}
 	c := compiler{outputs, intervals, nil}
@@ -93,8 +96,12 @@ func (c *compiler) compile(path string, r Route, parent *node) *node {
 	if n.match, err = r.Match.Compile(); err != nil {
 		c.fail(path, err)
 	}
-	if r.Outputs == nil {
+	if len(r.Outputs) == 0 {
 		n.outputs = parent.outputs
+	}
+	if len(r.Outputs) == 1 && r.Outputs[0] == Nobody {
+		n.outputs = nil
+		r.Outputs = nil
 	}
 	for _, o := range r.Outputs {
 		if !slices.Contains(c.outputs, o) {
