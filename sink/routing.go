@@ -117,7 +117,7 @@ func again(ctx context.Context, log *slog.Logger, what string, f func() error) e
 		if err := f(); err != nil && ctx.Err() == nil {
 			log.Warn("watch interrupted", "what", what, "err", err)
 		}
-		pause(ctx)
+		pause(ctx, time.Second)
 	}
 	return nil
 }
@@ -132,13 +132,13 @@ func untilDone(ctx context.Context, log *slog.Logger, what string, f func() erro
 		if ctx.Err() == nil {
 			log.Warn("will be tried again", "what", what, "err", err)
 		}
-		pause(ctx)
+		pause(ctx, time.Second)
 	}
 }
 
-// pause waits a second or until ctx ends.
-func pause(ctx context.Context) {
-	t := time.NewTimer(time.Second)
+// pause waits until ctx ends at the most.
+func pause(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
 	case <-t.C:
