@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -107,7 +108,7 @@ func (d *delivery) run(ctx context.Context) error {
 	rest := d.groups.Drain()
 	d.mu.Unlock()
 	for _, it := range rest {
-		d.settle(ctx, it.Value, errors.New("the sink stops"))
+		d.settle(ctx, it.Value, errors.New("the sink stops"), true)
 	}
 	err = errors.Join(err, d.acks.Wait())
 	if c, ok := d.n.(io.Closer); ok {
@@ -188,7 +189,9 @@ func (d *delivery) flushLoop(ctx context.Context) error {
 }
 
 func (d *delivery) put(ctx context.Context, items []route.Item[*flight]) {
-	job := notify.Job{Settle: func(i int, err error) { d.settle(ctx, items[i].Value, err) }}
+	var left atomic.Int64
+	left.Store(int64(len(items)))
+	job := notify.Job{Settle: func(i int, err error) { d.settle(ctx, items[i].Value, err, left.Add(-1) == 0) }}
 	for _, it := range items {
 		m := d.dress(it.Alert)
 		m.Repeats = it.Repeats
@@ -197,8 +200,9 @@ func (d *delivery) put(ctx context.Context, items []route.Item[*flight]) {
 	d.sender.Put(job)
 }
 
-// settle acknowledges an alert that the service has, and waits until the server knows: only then is it not sent again.
-func (d *delivery) settle(ctx context.Context, f *flight, err error) {
+// settle acknowledges an alert that the service has. For the last of a batch it is made sure that the server knows: it
+// takes the acknowledgements of a connection in their order, and what it knows is not sent again.
+func (d *delivery) settle(ctx context.Context, f *flight, err error, last bool) {
 	d.mu.Lock()
 	if d.flying[f.id] == f {
 		delete(d.flying, f.id)
@@ -211,6 +215,8 @@ func (d *delivery) settle(ctx context.Context, f *flight, err error) {
 	ctx = context.WithoutCancel(ctx)
 	for _, m := range deliveries {
 		switch {
+		case err == nil && !last:
+			m.Ack()
 		case err == nil:
 			d.acks.Go(func() error { d.ack(ctx, f.id, m); return nil })
 		case bus.IsPermanent(err):

@@ -128,6 +128,6 @@ func (d *delivery) resend(ctx context.Context, p replay, m *bus.Delivery) error 
 	}
 	m.Defer()
 	f := &flight{a.ID, []*bus.Delivery{m}}
-	d.sender.Put(notify.Job{Batch: []notify.Message{d.dress(&a)}, Settle: func(_ int, err error) { d.settle(ctx, f, err) }})
+	d.sender.Put(notify.Job{Batch: []notify.Message{d.dress(&a)}, Settle: func(_ int, err error) { d.settle(ctx, f, err, true) }})
 	return nil
 }

@@ -30,7 +30,7 @@ type receiver struct {
 	change chan struct{}
 }
 
-func newReceiver(t *testing.T) *receiver {
+func newReceiver(t testing.TB) *receiver {
 	r := &receiver{got: map[string]int{}, change: make(chan struct{}, 1)}
 	r.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		var alerts []map[string]any
@@ -87,13 +87,13 @@ func hook(name, url string) Output {
 }
 
 type fixture struct {
-	t    *testing.T
+	t    testing.TB
 	bus  *bus.Bus
 	pub  *bus.Publisher
 	sent int
 }
 
-func newFixture(t *testing.T) *fixture {
+func newFixture(t testing.TB) *fixture {
 	b := bustest.New(t)
 	return &fixture{t: t, bus: b, pub: b.NewPublisher(bus.PublisherConfig{Stage: "test"})}
 }
@@ -156,25 +156,39 @@ func (f *fixture) many(n int) {
 	}
 }
 
-func eventually(t *testing.T, what string, ok func() bool) {
+func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	deadline := time.After(20 * time.Second)
+	within(t, 20*time.Second, what, ok)
+}
+
+func within(t testing.TB, d time.Duration, what string, ok func() bool) {
+	t.Helper()
+	deadline := time.After(d)
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	for !ok() {
 		select {
 		case <-deadline:
-			t.Fatalf("%s: not within 20 s", what)
+			t.Fatalf("%s: not within %s", what, d)
 		case <-tick.C:
 		}
 	}
 }
 
 // settled waits until the output's consumer has nothing left.
-func (f *fixture) settled(name string) {
+func (f *fixture) settled(name string) { f.t.Helper(); f.settledWithin(20*time.Second, name) }
+
+func (f *fixture) settledWithin(limit time.Duration, name string) {
 	f.t.Helper()
-	eventually(f.t, name+" settled", func() bool {
-		d, err := f.bus.Durable(f.t.Context(), bus.StreamAlerts, DurablePrefix+name)
+	var d bus.Durable
+	defer func() {
+		if f.t.Failed() {
+			f.t.Logf("%+v", d)
+		}
+	}()
+	within(f.t, limit, name+" settled", func() bool {
+		var err error
+		d, err = f.bus.Durable(f.t.Context(), bus.StreamAlerts, DurablePrefix+name)
 		return err == nil && d.Lag == 0 && d.AckPending == 0 && d.AckFloor == d.Last
 	})
 }

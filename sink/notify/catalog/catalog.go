@@ -14,24 +14,31 @@ import (
 	"github.com/gyre-sec/gyre/sink/notify/falcosidekick"
 	"github.com/gyre-sec/gyre/sink/notify/file"
 	"github.com/gyre-sec/gyre/sink/notify/googlechat"
+	"github.com/gyre-sec/gyre/sink/notify/gotify"
 	"github.com/gyre-sec/gyre/sink/notify/grafanaoncall"
 	"github.com/gyre-sec/gyre/sink/notify/kafka"
 	"github.com/gyre-sec/gyre/sink/notify/loki"
 	"github.com/gyre-sec/gyre/sink/notify/matrix"
 	"github.com/gyre-sec/gyre/sink/notify/mqtt"
 	"github.com/gyre-sec/gyre/sink/notify/nats"
+	"github.com/gyre-sec/gyre/sink/notify/ntfy"
 	"github.com/gyre-sec/gyre/sink/notify/opsgenie"
 	"github.com/gyre-sec/gyre/sink/notify/otlp"
 	"github.com/gyre-sec/gyre/sink/notify/pagerduty"
+	"github.com/gyre-sec/gyre/sink/notify/postgres"
 	"github.com/gyre-sec/gyre/sink/notify/program"
+	"github.com/gyre-sec/gyre/sink/notify/pushover"
 	"github.com/gyre-sec/gyre/sink/notify/redis"
+	"github.com/gyre-sec/gyre/sink/notify/s3"
 	"github.com/gyre-sec/gyre/sink/notify/slack"
 	"github.com/gyre-sec/gyre/sink/notify/splunk"
 	"github.com/gyre-sec/gyre/sink/notify/stdout"
 	"github.com/gyre-sec/gyre/sink/notify/syslog"
 	"github.com/gyre-sec/gyre/sink/notify/teams"
 	"github.com/gyre-sec/gyre/sink/notify/telegram"
+	"github.com/gyre-sec/gyre/sink/notify/webex"
 	"github.com/gyre-sec/gyre/sink/notify/webhook"
+	"github.com/gyre-sec/gyre/sink/notify/zulip"
 )
 
 // New returns the settings of a type of output with their defaults, nil if there is no such type.
@@ -73,6 +80,13 @@ func types() map[string]func() notify.Settings {
 		"program":          func() notify.Settings { return program.Default() },
 		"redis":            func() notify.Settings { return redis.Default() },
 		"syslog":           func() notify.Settings { return syslog.Default() },
+		"gotify":           func() notify.Settings { return &gotify.Config{} },
+		"ntfy":             func() notify.Settings { return ntfy.Default() },
+		"postgres":         func() notify.Settings { return postgres.Default() },
+		"pushover":         func() notify.Settings { return pushover.Default() },
+		"s3":               func() notify.Settings { return s3.Default() },
+		"webex":            func() notify.Settings { return webex.Default() },
+		"zulip":            func() notify.Settings { return zulip.Default() },
 		"stdout":           func() notify.Settings { return &stdout.Config{} },
 		"teams":            func() notify.Settings { return &teams.Config{} },
 		"telegram":         func() notify.Settings { return telegram.Default() },

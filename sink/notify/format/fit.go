@@ -63,3 +63,6 @@ func shrunk(a *alertv1.Alert, n int) *alertv1.Alert {
 	s.Tags, s.MITRE = list(a.Tags), list(a.MITRE)
 	return &s
 }
+
+// Cleaned is the alert with texts that are valid UTF-8 and hold no control characters, for stores that refuse them.
+func Cleaned(a *alertv1.Alert) *alertv1.Alert { return shrunk(a, 1<<20) }

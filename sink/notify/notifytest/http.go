@@ -278,7 +278,7 @@ func RunHTTP(t *testing.T, c HTTP) {
 		for _, r := range srv.Requests() {
 			all += string(r.Body)
 		}
-		if !strings.Contains(all, "another one") || !strings.Contains(all, "/etc/shadow") && !strings.Contains(all, `\/etc\/shadow`) && !strings.Contains(all, "%2Fetc%2Fshadow") {
+		if !strings.Contains(all, "another one") && !strings.Contains(all, "another+one") || !strings.Contains(all, "/etc/shadow") && !strings.Contains(all, `\/etc\/shadow`) && !strings.Contains(all, "%2Fetc%2Fshadow") {
 			t.Errorf("an alert of the batch is missing:\n%s", all)
 		}
 	})
