@@ -11,7 +11,7 @@ import (
 // recent remembers the last ids that were settled: at least maxRecent, at most twice as many.
 type recent struct{ now, before map[alertv1.ID]struct{} }
 
-const maxRecent = 50_000
+const maxRecent = 20_000
 
 func (r *recent) add(id alertv1.ID) {
 	if r.now == nil || len(r.now) >= maxRecent {
@@ -44,7 +44,7 @@ func (d *delivery) recall(ctx context.Context) {
 		if at.AckFloor > maxRecent {
 			from = at.AckFloor - maxRecent
 		}
-		err = d.b.Tail(ctx, bus.TailConfig{Stream: bus.StreamAlerts, Seq: from, ToEnd: true}, func(m bus.Stored) error {
+		err = d.b.Tail(ctx, bus.TailConfig{Stream: bus.StreamAlerts, Seq: from, ToEnd: true, HeadersOnly: true}, func(m bus.Stored) error {
 			if m.Seq > at.AckFloor {
 				return errEnough
 			}
