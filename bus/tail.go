@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -18,6 +19,8 @@ type TailConfig struct {
 	// stream. With neither, reading starts with the next message that is stored.
 	Since time.Time
 	Seq   uint64
+	// HeadersOnly leaves the payloads on the server: Stored.Data is nil.
+	HeadersOnly bool
 	// ToEnd stops at what is the last message when reading starts, instead of waiting for more.
 	ToEnd bool
 }
@@ -35,7 +38,7 @@ type Stored struct {
 // is disturbed. It calls fn for each message until ctx ends, fn returns an error,
 // or the end is reached. A payload that does not decompress ends it with [ErrPayload].
 func (b *Bus) Tail(ctx context.Context, cfg TailConfig, fn func(Stored) error) error {
-	oc := jetstream.OrderedConsumerConfig{DeliverPolicy: jetstream.DeliverNewPolicy}
+	oc := jetstream.OrderedConsumerConfig{DeliverPolicy: jetstream.DeliverNewPolicy, HeadersOnly: cfg.HeadersOnly}
 	if cfg.Filter != "" {
 		oc.FilterSubjects = []string{cfg.Filter}
 	}
@@ -54,23 +57,39 @@ func (b *Bus) Tail(ctx context.Context, cfg TailConfig, fn func(Stored) error) e
 	if cfg.ToEnd && cons.CachedInfo().NumPending == 0 {
 		return nil
 	}
-	it, err := cons.Messages(jetstream.PullMaxMessages(256))
+	// Callbacks, as in a worker: the iterator drops messages, which an ordered consumer notices half a minute later.
+	inner, stop := context.WithCancel(ctx)
+	defer stop()
+	msgs := make(chan jetstream.Msg)
+	var last atomic.Pointer[error]
+	cc, err := cons.Consume(func(m jetstream.Msg) {
+		select {
+		case msgs <- m:
+		case <-inner.Done():
+		}
+	}, jetstream.PullMaxMessages(256), jetstream.ConsumeErrHandler(func(_ jetstream.ConsumeContext, err error) { last.Store(&err) }))
 	if err != nil {
 		return fmt.Errorf("read stream %s: %w", cfg.Stream, err)
 	}
-	defer it.Stop()
-	defer context.AfterFunc(ctx, it.Stop)()
+	defer cc.Stop()
 	var c coder
 	for {
-		m, err := it.Next()
-		if err != nil {
-			if ctx.Err() != nil || errors.Is(err, jetstream.ErrMsgIteratorClosed) {
-				return nil
+		var m jetstream.Msg
+		select {
+		case m = <-msgs:
+		case <-ctx.Done():
+			return nil
+		case <-cc.Closed():
+			err := errors.New("the server ended the consumption")
+			if e := last.Load(); e != nil {
+				err = *e
 			}
 			return fmt.Errorf("read stream %s: %w", cfg.Stream, err)
 		}
 		s := Stored{Subject: m.Subject(), ID: m.Headers().Get(jetstream.MsgIDHeader)}
-		if s.Data, err = c.decode(Codec(m.Headers().Get(HeaderCodec)), m.Data()); err != nil {
+		if cfg.HeadersOnly {
+			s.Data = nil
+		} else if s.Data, err = c.decode(Codec(m.Headers().Get(HeaderCodec)), m.Data()); err != nil {
 			return fmt.Errorf("read stream %s: %w", cfg.Stream, err)
 		}
 		meta, err := m.Metadata()

@@ -28,6 +28,8 @@ const (
 	BucketFacts  = "facts"
 	BucketRules  = "rules"
 	BucketConfig = "config"
+	// BucketSilences holds what operators have silenced, by id.
+	BucketSilences = "silences"
 )
 
 type stream struct {
@@ -55,6 +57,7 @@ func buckets() []jetstream.KeyValueConfig {
 		{Bucket: BucketFacts, Description: "what nodes know: containers, users, kernel, labels", History: 1},
 		{Bucket: BucketRules, Description: "rule files, versioned by digest", History: 64},
 		{Bucket: BucketConfig, Description: "capture policy and so on", History: 64},
+		{Bucket: BucketSilences, Description: "silences of notifications, by id", History: 8},
 	}
 }
 

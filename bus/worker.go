@@ -47,6 +47,10 @@ type WorkerConfig struct {
 	AckWait time.Duration
 	// New starts a durable that does not exist at the end of the stream rather than at its start.
 	New bool
+	// Start, if set, starts a durable that does not exist at the first message stored at or after this time.
+	Start time.Time
+	// Metadata is kept with a durable that does not exist.
+	Metadata map[string]string
 }
 
 // Worker consumes a durable. Make one with [Bus.NewWorker].
@@ -122,7 +126,11 @@ func (w *Worker) consumer(ctx context.Context) (jetstream.Consumer, error) {
 		Durable: w.cfg.Durable, AckPolicy: jetstream.AckExplicitPolicy, AckWait: w.cfg.AckWait, MaxDeliver: -1,
 		MaxAckPending: w.cfg.MaxAckPending, FilterSubject: w.cfg.Filter, DeliverPolicy: jetstream.DeliverAllPolicy,
 	}
-	if w.cfg.New {
+	cc.Metadata = w.cfg.Metadata
+	switch {
+	case !w.cfg.Start.IsZero():
+		cc.DeliverPolicy, cc.OptStartTime = jetstream.DeliverByStartTimePolicy, &w.cfg.Start
+	case w.cfg.New:
 		cc.DeliverPolicy = jetstream.DeliverNewPolicy
 	}
 	for {
@@ -334,6 +342,19 @@ func (d *Delivery) Ack() {
 			d.w.b.metrics.acked.WithLabelValues(d.w.cfg.Stage).Inc()
 		}
 	}
+}
+
+// AckSync is as Ack, and waits until the server has it: a message whose AckSync returned nil is never
+// delivered again. After an error it may be.
+func (d *Delivery) AckSync(ctx context.Context) error {
+	if !d.settle() {
+		return nil
+	}
+	if err := d.m.DoubleAck(ctx); err != nil {
+		return fmt.Errorf("acknowledge message %d: %w", d.Seq, err)
+	}
+	d.w.b.metrics.acked.WithLabelValues(d.w.cfg.Stage).Inc()
+	return nil
 }
 
 // Retry gives the message back; it is delivered again after delay.

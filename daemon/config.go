@@ -17,7 +17,7 @@ import (
 // A section is a pointer to a struct that holds the defaults. Its fields carry `yaml:"snake_case"` and `doc:"text"`
 // tags; `yaml:",inline"` takes the fields of an embedded struct as its own and `yaml:"-"` leaves a field out. A field
 // is a bool, number, string, time.Duration, [Bytes], [Secret], anything with UnmarshalText and MarshalText, a nested
-// struct, or a slice or string-keyed map of these. A list or map in the file replaces the default as a whole.
+// struct, which may be a [Variant], or a slice or string-keyed map of these. A list or map in the file replaces the default as a whole.
 type LoadOptions struct {
 	Path      string         // Path of the YAML file; empty means no file.
 	Content   []byte         // Content replaces what the file says when not nil; Path is its name in errors then.
@@ -246,6 +246,9 @@ func (l *loader) set(v reflect.Value, path, rest, text string) *ConfigError {
 
 func secretHint(prefix, path string) string {
 	hint := fmt.Sprintf("put it in a file and set %s_file to its path", path)
+	if strings.Contains(path, "[") {
+		return hint + ", or set " + path + "_env to the name of an environment variable"
+	}
 	if prefix != "" {
 		hint += ", or set " + envName(prefix, path) + " in the environment"
 	}

@@ -141,7 +141,7 @@ func join(path, key string) string {
 
 // decode sets v from a node. The token is the key's, for errors about a missing value.
 func (l *loader) decode(n ast.Node, v reflect.Value, path string, key *token.Token) {
-	l.places[path] = place(n, key)
+	l.places[path] = startOf(n, key)
 	switch n.Type() {
 	case ast.AnchorType, ast.AliasType, ast.TagType:
 		l.addAt(n.GetToken(), path, describe(n)+" is not supported", "write the value out")
@@ -162,8 +162,8 @@ func (l *loader) decode(n ast.Node, v reflect.Value, path string, key *token.Tok
 	}
 }
 
-// place is where a value begins; for a group that has a key it is the key.
-func place(n ast.Node, key *token.Token) *token.Token {
+// startOf is where a value begins; for a group that has a key it is the key.
+func startOf(n ast.Node, key *token.Token) *token.Token {
 	var first *ast.MappingValueNode
 	switch g := n.(type) {
 	case *ast.MappingValueNode:
@@ -182,12 +182,16 @@ func place(n ast.Node, key *token.Token) *token.Token {
 }
 
 func (l *loader) decodeStruct(n ast.Node, v reflect.Value, path string) {
-	fields := fieldsOf(v.Type())
-	for _, e := range l.entries(n, path) {
+	entries := l.entries(n, path)
+	if !l.chooseVariant(n, entries, v, path) {
+		return
+	}
+	places := placesOf(v)
+	for _, e := range entries {
 		found := false
 		var names []string
-		for _, f := range fields {
-			target := v.FieldByIndex(f.index)
+		for _, f := range places {
+			target := f.target
 			name := f.name
 			if f.typ == secretType {
 				if found = l.decodeSecret(e, f.name, target, path); found {
@@ -206,15 +210,19 @@ func (l *loader) decodeStruct(n ast.Node, v reflect.Value, path string) {
 	}
 }
 
-// decodeSecret handles the keys password and password_file of a secret named password.
+// decodeSecret handles the keys password, password_file and password_env of a secret named password.
 func (l *loader) decodeSecret(e entry, name string, v reflect.Value, path string) bool {
 	switch e.key {
-	case name + "_file":
-		var file string
+	case name + "_file", name + "_env":
+		var where string
 		before := len(l.errs)
-		l.decode(e.value, reflect.ValueOf(&file).Elem(), join(path, e.key), e.token)
-		if len(l.errs) == before {
-			v.Set(reflect.ValueOf(SecretFile(file)))
+		l.decode(e.value, reflect.ValueOf(&where).Elem(), join(path, e.key), e.token)
+		switch {
+		case len(l.errs) > before:
+		case e.key == name+"_env":
+			v.Set(reflect.ValueOf(SecretEnv(where)))
+		default:
+			v.Set(reflect.ValueOf(SecretFile(where)))
 		}
 		return true
 	case name:
@@ -250,7 +258,7 @@ func (l *loader) decodeMap(n ast.Node, v reflect.Value, path string) {
 		item := reflect.New(t.Elem()).Elem()
 		key := e.key
 		if t.Elem() == secretType {
-			key = strings.TrimSuffix(key, "_file")
+			key = strings.TrimSuffix(strings.TrimSuffix(key, "_file"), "_env")
 			l.decodeSecret(e, key, item, path)
 		} else {
 			l.decode(e.value, item, join(path, e.key), e.token)

@@ -95,17 +95,17 @@ func (p *printer) value(head string, v reflect.Value, indent string, docs bool) 
 }
 
 func (p *printer) group(v reflect.Value, indent string, docs bool) {
-	for _, f := range fieldsOf(v.Type()) {
+	for _, f := range placesOf(v) {
 		if docs && f.doc != "" {
 			for line := range strings.SplitSeq(f.doc, "\n") {
 				p.line(indent, "# "+line)
 			}
 		}
 		if f.typ == secretType {
-			p.secret(f.name, v.FieldByIndex(f.index), indent)
+			p.secret(f.name, f.target, indent)
 			continue
 		}
-		p.value(f.name+":", v.FieldByIndex(f.index), indent, docs)
+		p.value(f.name+":", f.target, indent, docs)
 	}
 }
 
@@ -116,6 +116,8 @@ func (p *printer) secret(name string, v reflect.Value, indent string) {
 		p.line(indent, quote(name)+": "+redacted)
 	case s.file != "":
 		p.line(indent, quote(name+"_file")+": "+quote(s.file))
+	case s.env != "":
+		p.line(indent, quote(name+"_env")+": "+quote(s.env))
 	case p.docs:
 		p.line(indent, "# "+name+"_file: \"\"")
 	}

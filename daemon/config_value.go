@@ -32,7 +32,7 @@ func fieldsOf(t reflect.Type) []field {
 	for i := range t.NumField() {
 		f := t.Field(i)
 		name, opts, _ := strings.Cut(f.Tag.Get("yaml"), ",")
-		if !f.IsExported() || name == "-" {
+		if !f.IsExported() || name == "-" || strings.HasPrefix(opts, "variant=") {
 			continue
 		}
 		if f.Type.Kind() == reflect.Struct && strings.Contains(opts, "inline") {
@@ -57,21 +57,23 @@ func isText(t reflect.Type) bool { return reflect.PointerTo(t).Implements(textTy
 func isGroup(t reflect.Type) bool { return t.Kind() == reflect.Struct && t != secretType && !isText(t) }
 
 // checkType finds fields that no configuration can fill: a defect of the program, found by its first test.
-func checkType(t reflect.Type, path string) error {
+func checkType(t reflect.Type, path string, above ...reflect.Type) error {
 	switch {
+	case slices.Contains(above, t): // a group may hold a list of its own kind
+		return nil
 	case t == secretType, t == durationType, isText(t):
 		return nil
 	case isGroup(t):
 		for _, f := range fieldsOf(t) {
-			if err := checkType(f.typ, path+"."+f.name); err != nil {
+			if err := checkType(f.typ, path+"."+f.name, append(above, t)...); err != nil {
 				return err
 			}
 		}
 		return nil
 	case t.Kind() == reflect.Slice && t.Elem() != secretType:
-		return checkType(t.Elem(), path+"[]")
+		return checkType(t.Elem(), path+"[]", above...)
 	case t.Kind() == reflect.Map && t.Key().Kind() == reflect.String:
-		return checkType(t.Elem(), path+".*")
+		return checkType(t.Elem(), path+".*", above...)
 	case t.Kind() >= reflect.Bool && t.Kind() <= reflect.Float64 && t.Kind() != reflect.Uintptr, t.Kind() == reflect.String:
 		return nil
 	}

@@ -25,6 +25,9 @@ const (
 	PrefixResults  = "gyre.actions_results"
 )
 
+// prefixControl is no stream's: who asks waits for the answer.
+const prefixControl = "gyre.ctl.sink"
+
 // ErrInvalid is returned when a subject does not have the expected shape.
 var ErrInvalid = errors.New("invalid subject")
 
@@ -116,6 +119,12 @@ func ActionResult(node string) string { return join(PrefixResults, node) }
 
 // ResultFilter matches results; an empty node matches any.
 func ResultFilter(node string) string { return PrefixResults + "." + anyToken(node) }
+
+// Control is the subject of requests to whoever runs an output: gyre.ctl.sink.<output>.
+func Control(output string) string { return join(prefixControl, output) }
+
+// ControlState is the subject on which every sink tells the state of its outputs. It is not under [Control].
+func ControlState() string { return prefixControl + "s" }
 
 // All matches every subject under a prefix: <prefix>.>.
 func All(prefix string) string { return prefix + ".>" }
