@@ -11,7 +11,8 @@ import (
 )
 
 func functions() []cel.EnvOption {
-	return []cel.EnvOption{
+	return append(
+		falcoFunctions(),
 		either("glob", Glob),
 		either("pathPrefix", PathPrefix),
 		either("inCidr", InCIDR),
@@ -20,7 +21,7 @@ func functions() []cel.EnvOption {
 		listOnly("containsAny", strings.Contains),
 		unary("basename", Basename),
 		unary("lower", strings.ToLower),
-	}
+	)
 }
 
 func on(fn func(s, arg string) bool) cel.OverloadOpt {
