@@ -49,7 +49,7 @@ func New(lists []rule.List, macros []string) (*Env, error) {
 	opts := []cel.EnvOption{
 		cel.ClearMacros(), cel.Macros(cel.GlobalMacro("has", 1, expandHas), cel.AllMacro, cel.ExistsMacro, cel.ExistsOneMacro),
 		cel.ParserExpressionSizeLimit(maxSize), cel.ParserRecursionLimit(maxNesting),
-		cel.ExpressionNodeLimit(maxNodes), cel.ExpressionNestingDepthLimit(maxNesting), cel.RegexProgramSizeLimit(maxProgram),
+		cel.ExpressionNodeLimit(maxNodes), cel.ExpressionNestingDepthLimit(maxNesting),
 	}
 	for _, f := range field.All() {
 		opts = append(opts, cel.Variable(f.Name, typeOf(f.Type)), cel.Variable(HasPrefix+f.Name, cel.BoolType))

@@ -3,7 +3,7 @@ package celenv
 import (
 	"fmt"
 	"net/netip"
-	"regexp"
+	"regexp/syntax"
 	"strings"
 
 	"cel.dev/cel-go/common/ast"
@@ -72,8 +72,10 @@ func (c *checker) call(call ast.CallExpr) {
 		}
 		if len(s) > maxRegex {
 			c.fail(pattern, "", "regular expression of %d bytes, at most %d are allowed", len(s), maxRegex)
-		} else if _, err := regexp.Compile(s); err != nil {
+		} else if n, err := programSize(s); err != nil {
 			c.fail(pattern, "the syntax is RE2's", "%v", err)
+		} else if n > maxProgram {
+			c.fail(pattern, "use smaller repetition counts", "regular expression of %d instructions, at most %d are allowed", n, maxProgram)
 		}
 	case "inCidr":
 		ranges := []ast.Expr{args[0]}
@@ -88,6 +90,20 @@ func (c *checker) call(call ast.CallExpr) {
 			}
 		}
 	}
+}
+
+// programSize counts the instructions of a compiled regular expression. cel.RegexProgramSizeLimit
+// of cel-go 0.32 panics on a counted repetition such as a{2}, as it compiles without simplifying.
+func programSize(pattern string) (int, error) {
+	re, err := syntax.Parse(pattern, syntax.Perl)
+	if err != nil {
+		return 0, err
+	}
+	prog, err := syntax.Compile(re.Simplify())
+	if err != nil {
+		return 0, err
+	}
+	return len(prog.Inst), nil
 }
 
 func literal(e ast.Expr) (string, bool) {

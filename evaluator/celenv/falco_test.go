@@ -126,3 +126,22 @@ func TestFalcoFunctions(t *testing.T) {
 		}
 	}
 }
+
+func TestRegexSize(t *testing.T) {
+	env, err := celenv.New(nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		src string
+		ok  bool
+	}{
+		{`proc.name.matches("^a{2}[b-c]{1,3}$")`, true},
+		{`proc.name.matches("((a{50}){20}){10}")`, false}, // more than 10,000 instructions
+		{`proc.name.matches("(")`, false},
+	} {
+		if _, errs := env.Compile("t", rule.Plain(c.src)); (len(errs) == 0) != c.ok {
+			t.Errorf("%s: %v", c.src, errs)
+		}
+	}
+}

@@ -84,7 +84,7 @@ func call(a, name string, args ...string) cond {
 	return cond{a + "." + name + "(" + strings.Join(args, ", ") + ")", atom}
 }
 
-// quote writes a CEL string. Bytes that are not UTF-8 cannot be part of one and are an error.
+// quote writes a CEL string; s must be UTF-8.
 func quote(s string) string {
 	var b strings.Builder
 	b.WriteByte('"')

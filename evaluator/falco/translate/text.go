@@ -1,10 +1,12 @@
 package translate
 
 import (
+	"encoding/hex"
 	"fmt"
 	"regexp"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/gyre-sec/gyre/evaluator/celenv"
 	"github.com/gyre-sec/gyre/evaluator/falco/vocab"
@@ -63,6 +65,16 @@ func (t *translator) text(v value, op string, values []string) (cond, error) {
 		return t.numberText(v, op, values), nil
 	}
 	v = asText(v)
+	for i, s := range values { // bytes of a buffer, which no CEL string can hold
+		if utf8.ValidString(s) {
+			continue
+		}
+		hexOp, ok := map[string]string{"contains": "bcontains", "startswith": "bstartswith"}[op]
+		if !ok {
+			return cond{}, fmt.Errorf("operator %s with bytes that are not UTF-8 is not supported; use bcontains", op)
+		}
+		op, values = hexOp, []string{hex.EncodeToString([]byte(values[i]))}
+	}
 	if op == "in" {
 		return t.member(v, values), nil
 	}
