@@ -54,7 +54,7 @@ func TestTemplate(t *testing.T) {
 		{"%evt.arg.flags %evt.arg[flags] %evt.arg.fd", "O_RDWR|O_CREAT O_RDWR|O_CREAT 3"},
 		{"%fd.name", `/etc/a\x1bb`},
 		{"%toupper(proc.name) %tolower(proc.name) %len(proc.name) %b64(proc.args)", "CAT cat 3 aaa"},
-		{`%join("-", (proc.name, proc.pname)) %concat("a", proc.name) %basename(proc.aexe[1])`, "Cat-bash aCat <NA>"},
+		{`%join("-", (proc.name, proc.pname)) %concat("a", proc.name) %basename(fd.name) %tolower(container.name)`, `Cat-bash aCat a\x1bb <NA>`},
 		{"%evt.args and %container.image.repository", "<NA> and <NA>"},
 		{"a\nb", "a b"},
 		{"%evt.is_open_write %evt.rawres %evt.type", "true 3 openat"},
