@@ -264,6 +264,9 @@ func (c *compiler) digest(rules []*Rule) string {
 	}
 	for _, r := range rules {
 		put("rule", r.ID, r.Name, r.Source, r.Priority.String(), r.Condition.Value, r.Rule.Output.Value)
+		if r.Falco > 0 {
+			put("falco")
+		}
 		put(r.Tags...)
 		put(r.MITRE...)
 		for _, f := range r.Fields {

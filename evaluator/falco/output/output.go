@@ -37,6 +37,9 @@ type part struct {
 	text  string
 	field *field.Field
 	width int
+	// source is how the template spells it, without the percent sign.
+	source  string
+	missing bool
 }
 
 // Error is a template that Falco would refuse; Offset is the place of the percent sign.
@@ -100,7 +103,7 @@ func (t *Template) field(s string) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	t.parts = append(t.parts, part{field: e.field, width: width})
+	t.parts = append(t.parts, part{field: e.field, width: width, source: s[:digits+n], missing: len(e.missing) > 0})
 	for _, f := range e.names {
 		if !slices.ContainsFunc(t.fields, func(x *field.Field) bool { return x.Name == f.Name }) {
 			t.fields = append(t.fields, f)
@@ -148,6 +151,45 @@ func (t Template) Fields() []*field.Field { return t.fields }
 // Missing are the fields of the template that no event has in gyre.
 func (t Template) Missing() []string { return t.missing }
 
+// Native writes the template in the language of native rules, where it prints the same. What
+// gyre does not have becomes <NA>.
+func (t Template) Native() string {
+	var b strings.Builder
+	for _, p := range t.parts {
+		switch {
+		case p.field == nil:
+			b.WriteString(p.text)
+		case p.missing:
+			b.WriteString(Absent)
+		default:
+			b.WriteString("%" + p.source)
+		}
+	}
+	return b.String()
+}
+
+// Element is a field with an argument or a width, or a transformer, within a native template.
+type Element struct {
+	Field *field.Field
+	Width int
+	// Names are the fields in it.
+	Names []*field.Field
+}
+
+// ParseElement reads the element at the beginning of s, which follows a percent sign, and
+// returns its length. What gyre does not have is an error.
+func ParseElement(s string) (Element, int, error) {
+	var t Template
+	n, err := t.field(s)
+	if err != nil {
+		return Element{}, 0, err
+	}
+	if len(t.missing) > 0 {
+		return Element{}, 0, fmt.Errorf("gyre does not have %s", t.missing[0])
+	}
+	return Element{t.parts[0].field, t.parts[0].width, t.fields}, n, nil
+}
+
 // Append fills the template in. Control characters become \xNN, so that an output is always one line.
 func (t Template) Append(dst []byte, v *field.View) []byte {
 	for _, p := range t.parts {
@@ -155,13 +197,17 @@ func (t Template) Append(dst []byte, v *field.View) []byte {
 			dst = escape(dst, p.text)
 			continue
 		}
-		s := text(p.field.Value(v))
-		if p.width > 0 {
-			s = (s + strings.Repeat(" ", max(0, p.width-len(s))))[:p.width]
-		}
-		dst = escape(dst, s)
+		dst = escape(dst, Fit(text(p.field.Value(v)), p.width))
 	}
 	return dst
+}
+
+// Fit cuts a text or fills it up with blanks to a width in bytes; 0 leaves it as it is.
+func Fit(s string, width int) string {
+	if width == 0 {
+		return s
+	}
+	return (s + strings.Repeat(" ", max(0, width-len(s))))[:width]
 }
 
 // text writes a value as Falco prints it.

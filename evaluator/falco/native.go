@@ -1,0 +1,149 @@
+package falco
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/gyre-sec/gyre/evaluator/falco/translate"
+	"github.com/gyre-sec/gyre/evaluator/rule"
+)
+
+// Prefix begins the ids of rules and the names of lists and macros that come from Falco files,
+// so that they cannot meet those of native files.
+const (
+	Prefix   = "falco_"
+	idPrefix = "falco."
+)
+
+var (
+	noWord  = regexp.MustCompile(`[^a-z0-9_]+`)
+	noIDs   = regexp.MustCompile(`[^a-z0-9]+`)
+	mitreID = regexp.MustCompile(`^(T\d{4}(\.\d{3})?|TA\d{4})$`)
+)
+
+// names gives lists and macros their names in native rules.
+type names struct {
+	c      *compiler
+	taken  map[string]string // by native name, what it stands for
+	ofKey  map[string]string // native names by what they stand for
+	byItem map[string]string // list names by their items
+	used   map[string]bool   // native names that a condition uses
+}
+
+func newNames(c *compiler) *names {
+	return &names{c: c, taken: map[string]string{}, ofKey: map[string]string{}, used: map[string]bool{}}
+}
+
+func (n *names) name(kind, name string) string {
+	key := kind + " " + name
+	if s, ok := n.ofKey[key]; ok {
+		return s
+	}
+	base := Prefix + strings.Trim(noWord.ReplaceAllString(strings.ToLower(name), "_"), "_")
+	s := base
+	for i := 2; n.taken[s] != ""; i++ {
+		s = fmt.Sprintf("%s_%d", base, i)
+	}
+	n.taken[s], n.ofKey[key] = key, s
+	return s
+}
+
+func (n *names) macro(name string) string {
+	s := n.name("macro", name)
+	n.used[s] = true
+	return s
+}
+
+func joined(items []string) string { return strings.Join(items, "\x00") }
+
+// listOf names the list that has exactly these items.
+func (n *names) listOf(items []string) string {
+	if n.byItem == nil {
+		n.byItem = map[string]string{}
+		for _, name := range n.c.order {
+			l := make([]string, len(n.c.lists[name]))
+			for i, s := range n.c.lists[name] {
+				l[i] = unquoted(s)
+			}
+			if len(l) > 1 && n.byItem[joined(l)] == "" {
+				n.byItem[joined(l)] = name
+			}
+		}
+	}
+	name, ok := n.byItem[joined(items)]
+	if !ok {
+		return ""
+	}
+	s := n.name("list", name)
+	n.used[s] = true
+	return s
+}
+
+// unquoted is an item without the quotes that it may have for use in conditions.
+func unquoted(s string) string {
+	if len(s) > 1 && (s[0] == '"' || s[0] == '\'') && s[len(s)-1] == s[0] && !strings.Contains(s, `\`) {
+		return s[1 : len(s)-1]
+	}
+	return s
+}
+
+// Native returns the rules, with the lists and macros that they use, as a native rule file. Rules that can
+// never match are left out, and so are those that are switched off if enabledOnly is set.
+func (l *Loader) Native(file string, enabledOnly bool) rule.File {
+	out := rule.File{Name: file}
+	if l.last == nil {
+		return out
+	}
+	n := l.last.names
+	ids := map[string]bool{}
+	for i, r := range l.Rules() {
+		if r.CEL.Const == translate.AlwaysFalse || enabledOnly && !r.Enabled {
+			continue
+		}
+		out.Rules = append(out.Rules, r.native(i+1, ids))
+	}
+	for _, m := range l.last.l.macros.order {
+		state := l.last.macros[m.name]
+		if name := n.ofKey["macro "+m.name]; n.used[name] && state.done && state.err == nil && state.cond.Const == translate.Varies {
+			out.Macros = append(out.Macros, rule.Macro{Name: name, Condition: rule.Text{Value: state.cond.CEL, Pos: m.condCtx.pos}, Pos: m.ctx.pos})
+		}
+	}
+	for _, list := range l.last.l.lists.order {
+		if name := n.ofKey["list "+list.name]; n.used[name] {
+			items := make([]string, len(l.last.lists[list.name]))
+			for i, s := range l.last.lists[list.name] {
+				items[i] = unquoted(s)
+			}
+			out.Lists = append(out.Lists, rule.List{Name: name, Items: items, Pos: list.ctx.pos})
+		}
+	}
+	return out
+}
+
+func (r *Rule) native(order int, ids map[string]bool) rule.Rule {
+	out := rule.Rule{
+		ID: ID(r.Name), Name: r.Name, Description: strings.TrimSpace(r.Description), Source: r.Source, Priority: r.Priority,
+		Condition: rule.Text{Value: r.CEL.CEL, Pos: r.item.condCtx.pos}, Output: rule.Text{Value: r.Output, Pos: r.item.outCtx.pos},
+		Tags: slices.Clone(r.Tags), Enabled: r.Enabled, Pos: r.item.ctx.pos, Falco: order,
+	}
+	if ids[out.ID] {
+		sum := sha256.Sum256([]byte(r.Name))
+		out.ID = fmt.Sprintf("%s-%x", out.ID[:min(len(out.ID), 90)], sum[:4])
+	}
+	ids[out.ID] = true
+	for _, t := range r.Tags {
+		if mitreID.MatchString(t) {
+			out.MITRE = append(out.MITRE, t)
+		}
+	}
+	return out
+}
+
+// ID makes the id of a rule from its name in Falco, such as falco.terminal-shell-in-container.
+func ID(name string) string {
+	s := idPrefix + strings.Trim(noIDs.ReplaceAllString(strings.ToLower(name), "-"), "-")
+	return s[:min(len(s), 100)]
+}
