@@ -3,7 +3,6 @@ package evaluator
 import (
 	"context"
 	"crypto/sha256"
-	"errors"
 	"fmt"
 	"io/fs"
 	"maps"
@@ -14,6 +13,7 @@ import (
 	"time"
 
 	"github.com/gyre-sec/gyre/bus"
+	"github.com/gyre-sec/gyre/evaluator/falco"
 	"github.com/gyre-sec/gyre/evaluator/rule"
 	"github.com/gyre-sec/gyre/evaluator/rules"
 	"github.com/gyre-sec/gyre/evaluator/ruleset"
@@ -40,7 +40,8 @@ func ReadDir(dir string) ([]rule.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	return parse(in)
+	files, _, err := parse(in, falco.Options{})
+	return files, err
 }
 
 func readDir(dir string, layer int) ([]input, error) {
@@ -70,21 +71,6 @@ func readDir(dir string, layer int) ([]input, error) {
 		return nil, fmt.Errorf("read rules: %w", err)
 	}
 	return list, nil
-}
-
-func parse(in []input) ([]rule.File, error) {
-	var errs rule.Errors
-	files := make([]rule.File, 0, len(in))
-	for _, x := range in {
-		f, err := rule.Parse(x.name, x.data)
-		var list rule.Errors
-		if errors.As(err, &list) {
-			errs = append(errs, list...)
-		}
-		f.Layer = x.layer
-		files = append(files, f)
-	}
-	return files, errs.Err()
 }
 
 // inputs reads everything that rules are made of now.
@@ -131,7 +117,11 @@ func (e *Evaluator) load() error {
 		return nil
 	}
 	e.tried = sum
-	files, err := parse(in)
+	o, err := e.cfg.falco()
+	if err != nil {
+		return e.refused(err)
+	}
+	files, warnings, err := parse(in, o)
 	if err != nil {
 		return e.refused(err)
 	}
@@ -148,7 +138,12 @@ func (e *Evaluator) load() error {
 	if err != nil {
 		return e.refused(err)
 	}
-	e.current.Store(newGeneration(set))
+	for _, w := range warnings {
+		if w.Code == falco.WarnNotInGyre || w.Code == falco.WarnUnknownSource {
+			e.log.Warn("rule of a Falco file is not fully supported", "err", w.String())
+		}
+	}
+	e.current.Store(newGeneration(set, e.cfg.FalcoMatching == matchFirst))
 	e.m.loads.WithLabelValues("ok").Inc()
 	e.m.rules.Set(float64(len(set.Rules())))
 	e.setInfo(Info{Digest: set.Digest(), Count: len(set.Rules()), Loaded: time.Now()})
