@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/gyre-sec/gyre/evaluator/falco/output"
 	"github.com/gyre-sec/gyre/evaluator/falco/translate"
 	"github.com/gyre-sec/gyre/evaluator/rule"
 )
@@ -26,15 +27,18 @@ var (
 
 // names gives lists and macros their names in native rules.
 type names struct {
-	c      *compiler
-	taken  map[string]string // by native name, what it stands for
-	ofKey  map[string]string // native names by what they stand for
-	byItem map[string]string // list names by their items
-	used   map[string]bool   // native names that a condition uses
+	c     *compiler
+	taken map[string]string // by native name, what it stands for
+	ofKey map[string]string // native names by what they stand for
+	used  map[string]bool   // native names that a condition uses
+
+	byFirst map[string][]string // names of lists by their first item
+	itemsOf map[string][]string
+	extra   []rule.List // lists made for conditions
 }
 
 func newNames(c *compiler) *names {
-	return &names{c: c, taken: map[string]string{}, ofKey: map[string]string{}, used: map[string]bool{}}
+	return &names{c: c, taken: map[string]string{}, ofKey: map[string]string{}, used: map[string]bool{}, itemsOf: map[string][]string{}}
 }
 
 func (n *names) name(kind, name string) string {
@@ -57,29 +61,52 @@ func (n *names) macro(name string) string {
 	return s
 }
 
-func joined(items []string) string { return strings.Join(items, "\x00") }
-
-// listOf names the list that has exactly these items.
-func (n *names) listOf(items []string) string {
-	if n.byItem == nil {
-		n.byItem = map[string]string{}
+// listOf finds the longest list of at least two items that begins items.
+func (n *names) listOf(items []string) (string, int) {
+	if n.byFirst == nil {
+		n.byFirst = map[string][]string{}
 		for _, name := range n.c.order {
-			l := make([]string, len(n.c.lists[name]))
-			for i, s := range n.c.lists[name] {
-				l[i] = unquoted(s)
-			}
-			if len(l) > 1 && n.byItem[joined(l)] == "" {
-				n.byItem[joined(l)] = name
+			l := n.items(name)
+			n.itemsOf[name] = l
+			if len(l) > 1 && !slices.ContainsFunc(l, blank) && len(l) <= rule.MaxListItems {
+				n.byFirst[l[0]] = append(n.byFirst[l[0]], name)
 			}
 		}
 	}
-	name, ok := n.byItem[joined(items)]
-	if !ok {
-		return ""
+	best := ""
+	for _, name := range n.byFirst[items[0]] {
+		l := n.itemsOf[name]
+		if len(l) <= len(items) && len(l) > len(n.itemsOf[best]) && slices.Equal(l, items[:len(l)]) {
+			best = name
+		}
 	}
-	s := n.name("list", name)
+	if best == "" {
+		return "", 0
+	}
+	s := n.name("list", best)
 	n.used[s] = true
+	return s, len(n.itemsOf[best])
+}
+
+func blank(s string) bool { return strings.TrimSpace(s) == "" }
+
+// newList makes a list for many items that have none.
+func (n *names) newList(items []string) string {
+	sum := sha256.Sum256([]byte(strings.Join(items, "\x00")))
+	s := n.name("items", fmt.Sprintf("list_%x", sum[:4]))
+	if !n.used[s] {
+		n.used[s] = true
+		n.extra = append(n.extra, rule.List{Name: s, Items: slices.Clone(items), Pos: rule.Pos{Line: 1, Col: 1}})
+	}
 	return s
+}
+
+func (n *names) items(name string) []string {
+	l := make([]string, len(n.c.lists[name]))
+	for i, s := range n.c.lists[name] {
+		l[i] = unquoted(s)
+	}
+	return l
 }
 
 // unquoted is an item without the quotes that it may have for use in conditions.
@@ -113,14 +140,24 @@ func (l *Loader) Native(file string, enabledOnly bool) rule.File {
 	}
 	for _, list := range l.last.l.lists.order {
 		if name := n.ofKey["list "+list.name]; n.used[name] {
-			items := make([]string, len(l.last.lists[list.name]))
-			for i, s := range l.last.lists[list.name] {
-				items[i] = unquoted(s)
-			}
-			out.Lists = append(out.Lists, rule.List{Name: name, Items: items, Pos: list.ctx.pos})
+			out.Lists = append(out.Lists, rule.List{Name: name, Items: n.items(list.name), Pos: list.ctx.pos})
 		}
 	}
+	out.Lists = append(out.Lists, n.extra...)
 	return out
+}
+
+// Convert is [Loader.Native] with rules that do not know where they are from: their outputs are native templates.
+func (l *Loader) Convert(file string) rule.File {
+	f := l.Native(file, false)
+	for i := range f.Rules {
+		r := &f.Rules[i]
+		if t, err := output.Parse(r.Output.Value); err == nil {
+			r.Output.Value = t.Native()
+		}
+		r.Falco = 0
+	}
+	return f
 }
 
 func (r *Rule) native(order int, ids map[string]bool) rule.Rule {

@@ -129,6 +129,17 @@ func TestOfficialRules(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			converted, err := rule.Parse("converted", rule.Format(l.Convert("converted")))
+			if err != nil {
+				t.Fatal(err)
+			}
+			again, err := ruleset.Compile([]rule.File{converted}, ruleset.Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(again.Rules()) != len(set.Rules()) {
+				t.Errorf("%d rules after conversion, %d before", len(again.Rules()), len(set.Rules()))
+			}
 			t.Logf("%s: %d rules, %d in gyre", res.Name, len(l.Rules()), len(set.Rules()))
 			for _, w := range res.Warnings {
 				if w.Code == falco.WarnNotInGyre {

@@ -22,13 +22,19 @@ func (t *translator) member(v value, items []string) cond {
 	return v.guarded(or(parts...), slices.Contains(items, ""))
 }
 
+// manyItems is how many items of a list may stand in a condition if there can be a list for them.
+const manyItems = 200
+
 // lists splits items into runs that are lists with a name of their own, and the rest.
 func (t *translator) lists(text string, items []string) []cond {
 	var parts []cond
 	var rest []string
 	for i := 0; i < len(items); {
-		name, n := t.named(items[i:])
-		if n == 0 {
+		name, n := "", 0
+		if t.scope.List != nil {
+			name, n = t.scope.List(items[i:])
+		}
+		if n < 2 {
 			rest = append(rest, items[i])
 			i++
 			continue
@@ -36,27 +42,16 @@ func (t *translator) lists(text string, items []string) []cond {
 		parts = append(parts, relate(text, "in", name))
 		i += n
 	}
-	switch len(rest) {
-	case 0:
-	case 1:
+	switch n := len(rest); {
+	case n == 0:
+	case n == 1:
 		parts = append(parts, relate(text, "==", quote(rest[0])))
+	case n > manyItems && t.scope.NewList != nil && !slices.Contains(rest, ""):
+		parts = append(parts, relate(text, "in", t.scope.NewList(rest)))
 	default:
 		parts = append(parts, relate(text, "in", quoteAll(rest)))
 	}
 	return parts
-}
-
-// named finds the longest beginning of items, of at least two, that is a list of its own.
-func (t *translator) named(items []string) (name string, n int) {
-	if t.scope.List == nil {
-		return "", 0
-	}
-	for n = len(items); n > 1; n-- {
-		if name = t.scope.List(items[:n]); name != "" {
-			return name, n
-		}
-	}
-	return "", 0
 }
 
 // text compares a string.

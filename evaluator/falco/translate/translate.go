@@ -54,10 +54,10 @@ type Warning struct {
 type Scope struct {
 	// Macro returns a macro's translation and the name that stands for it in CEL.
 	Macro func(name string) (Condition, string, error)
-	// List returns the CEL name of a list with exactly these items, "" if there is none.
-	List func(items []string) string
-	// MaxListItems is how many items a condition may list; 0 means 1,000. Longer ones need a name from List.
-	MaxListItems int
+	// List returns the CEL name of the longest list that items begin with, and its length; 0 if there is none.
+	List func(items []string) (name string, n int)
+	// NewList makes a list for items that are too many to stand in a condition, and returns its CEL name.
+	NewList func(items []string) string
 }
 
 // ErrUnknown is wrapped by errors about a field or an event type that Falco does not know.

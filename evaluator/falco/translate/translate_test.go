@@ -14,11 +14,11 @@ import (
 
 // scope has a list and the macros that the cases name.
 var scope = translate.Scope{
-	List: func(items []string) string {
-		if strings.Join(items, ",") == "ash,bash,sh" {
-			return "falco_shells"
+	List: func(items []string) (string, int) {
+		if len(items) >= 3 && strings.Join(items[:3], ",") == "ash,bash,sh" {
+			return "falco_shells", 3
 		}
-		return ""
+		return "", 0
 	},
 	Macro: func(name string) (translate.Condition, string, error) {
 		switch name {
