@@ -140,3 +140,22 @@ func snippet(text string, offset int) string {
 	}
 	return line + "\n" + strings.Repeat(" ", len(before)) + "^\n"
 }
+
+// NativeResult is the result of checking a native rule file, in the same form: the errors of the list that are about the file.
+func NativeResult(name, data string, errs rule.Errors) *Result {
+	f := newFile(name, data)
+	r := &Result{Name: name, Successful: true, Errors: []Issue{}, Warnings: []Issue{}}
+	for _, e := range errs {
+		if e.File != name {
+			continue
+		}
+		r.Successful = false
+		c := f.context()
+		c.pos = rule.Pos{Line: max(1, e.Line), Col: max(1, e.Col)}
+		c.locs = append(c.locs, Location{ItemType: "value for", Position: Position{
+			Name: name, Line: c.pos.Line - 1, Column: c.pos.Col - 1, Offset: f.offset(c.pos),
+		}})
+		r.Errors = append(r.Errors, c.fail(ErrValidate, "%s", e.Msg).issue())
+	}
+	return r
+}

@@ -66,23 +66,10 @@ func (a *app) fieldsCommand() *cobra.Command {
 }
 
 func (a *app) rulesCommand() *cobra.Command {
-	c := &cobra.Command{Use: "rules", Short: "Check, test and list rules"}
+	c := &cobra.Command{Use: "rules", Short: "Check, convert, test and list rules"}
 	c.AddCommand(
-		&cobra.Command{Use: "check FILE...", Short: "Check rule files, or directories of them", Args: cobra.MinimumNArgs(1), RunE: func(_ *cobra.Command, args []string) error {
-			own, err := readRules(args)
-			if err != nil {
-				return err
-			}
-			if _, err := compile(own); err != nil {
-				return err
-			}
-			n := 0
-			for _, f := range own {
-				n += len(f.Rules)
-			}
-			_, err = fmt.Fprintf(a.out, "%d files, %d rules: ok\n", len(own), n)
-			return err
-		}},
+		a.checkCommand(),
+		a.convertCommand(),
 		&cobra.Command{Use: "test [DIR...]", Short: "Run the cases of rules: the shipped ones, or those of directories with rule files and cases.yaml", RunE: func(_ *cobra.Command, args []string) error {
 			return a.testRules(args)
 		}},
@@ -105,6 +92,16 @@ func (a *app) rulesCommand() *cobra.Command {
 			return err
 		}},
 	)
+	return c
+}
+
+func (a *app) checkCommand() *cobra.Command {
+	var asJSON bool
+	c := &cobra.Command{
+		Use: "check FILE...", Short: "Check rule files, or directories of them: gyre's own and Falco's", Args: cobra.MinimumNArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error { return a.checkRules(args, asJSON) },
+	}
+	c.Flags().BoolVar(&asJSON, "json", false, "print the result as one JSON object, in the form of `falco -V` with json_output")
 	return c
 }
 
