@@ -201,7 +201,7 @@ func (e *macroError) Error() string { return e.err.Error() }
 func (e *macroError) Unwrap() error { return e.err }
 
 func (c *compiler) scope() translate.Scope {
-	return translate.Scope{Macro: c.translateMacro, List: c.names.listOf, NewList: c.names.newList}
+	return translate.Scope{Macro: c.translateMacro, List: c.names.listOf, NewList: c.names.newList, NewMacro: c.names.newMacro}
 }
 
 func (c *compiler) codes(name string, negated bool) codeSet {

@@ -11,7 +11,10 @@ import (
 	"github.com/gyre-sec/gyre/evaluator/falco"
 	"github.com/gyre-sec/gyre/evaluator/rule"
 	"github.com/gyre-sec/gyre/evaluator/ruleset"
+	"github.com/gyre-sec/gyre/evaluator/ruletest"
 	"github.com/gyre-sec/gyre/schemas/alertv1"
+	"github.com/gyre-sec/gyre/schemas/eventv1"
+	"github.com/gyre-sec/gyre/schemas/field"
 )
 
 const base = "- rule: r\n  desc: d\n  condition: evt.type = openat\n  output: o %proc.name\n  priority: INFO\n"
@@ -228,6 +231,61 @@ func TestManyItems(t *testing.T) {
 	if _, err := ruleset.Compile([]rule.File{l.Native("f", false)}, ruleset.Options{}); err != nil {
 		t.Error(err)
 	}
+}
+
+// TestLongCondition splits conditions whose CEL would be too long.
+func TestLongCondition(t *testing.T) {
+	var b strings.Builder
+	b.WriteString(base + "  exceptions:\n  - name: e\n    fields: [proc.name, fd.name]\n    comps: [=, startswith]\n    values:\n")
+	for i := range 1500 {
+		fmt.Fprintf(&b, "    - [program-%d, /var/lib/some/directory/%d]\n", i, i)
+	}
+	l := falco.New(falco.Options{})
+	if res := l.Load("f", []byte(b.String())); !res.Successful {
+		t.Fatal(res)
+	}
+	set, err := ruleset.Compile([]rule.File{l.Native("f", false)}, ruleset.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	open := func(proc, name string) bool {
+		data, err := ruletest.Batch(ruletest.Case{
+			Event: ruletest.Event{Kind: "openat", Ret: 3, Args: map[string]any{"name": name}}, Process: &ruletest.Process{Name: proc},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(matches(t, set, data)) > 0
+	}
+	for _, c := range []struct {
+		proc, name string
+		want       bool
+	}{{"program-7", "/var/lib/some/directory/7/x", false}, {"program-1499", "/var/lib/some/directory/1499", false}, {"program-7", "/var/lib/some/directory/8", true}, {"x", "/etc", true}} {
+		if got := open(c.proc, c.name); got != c.want {
+			t.Errorf("%s %s: %v", c.proc, c.name, got)
+		}
+	}
+}
+
+// matches evaluates the only event of a batch and returns the names of the rules that match.
+func matches(t *testing.T, set *ruleset.Set, data []byte) []string {
+	t.Helper()
+	var b eventv1.Batch
+	if err := eventv1.NewDecoder().Decode(data, &b); err != nil {
+		t.Fatal(err)
+	}
+	r, e, v := eventv1.NewReader(), eventv1.Event{}, field.NewView()
+	r.Reset(&b)
+	v.Batch(&b)
+	var out []string
+	for r.Next(&e) {
+		v.Event(&e)
+		set.Engine().Eval(v, &e, func(r *ruleset.Rule) { out = append(out, r.Name) })
+	}
+	if err := r.Err(); err != nil {
+		t.Fatal(err)
+	}
+	return out
 }
 
 func TestIs(t *testing.T) {

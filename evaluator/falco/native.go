@@ -34,7 +34,8 @@ type names struct {
 
 	byFirst map[string][]string // names of lists by their first item
 	itemsOf map[string][]string
-	extra   []rule.List // lists made for conditions
+	extra   []rule.List // lists and macros made for conditions
+	parts   []rule.Macro
 }
 
 func newNames(c *compiler) *names {
@@ -101,6 +102,17 @@ func (n *names) newList(items []string) string {
 	return s
 }
 
+// newMacro makes a macro for a part of a long condition.
+func (n *names) newMacro(cel string) string {
+	sum := sha256.Sum256([]byte(cel))
+	s := n.name("part", fmt.Sprintf("part_%x", sum[:4]))
+	if !n.used[s] {
+		n.used[s] = true
+		n.parts = append(n.parts, rule.Macro{Name: s, Condition: rule.Text{Value: cel, Pos: rule.Pos{Line: 1, Col: 1}}, Pos: rule.Pos{Line: 1, Col: 1}})
+	}
+	return s
+}
+
 func (n *names) items(name string) []string {
 	l := make([]string, len(n.c.lists[name]))
 	for i, s := range n.c.lists[name] {
@@ -144,6 +156,7 @@ func (l *Loader) Native(file string, enabledOnly bool) rule.File {
 		}
 	}
 	out.Lists = append(out.Lists, n.extra...)
+	out.Macros = append(out.Macros, n.parts...)
 	return out
 }
 

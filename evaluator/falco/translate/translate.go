@@ -58,6 +58,8 @@ type Scope struct {
 	List func(items []string) (name string, n int)
 	// NewList makes a list for items that are too many to stand in a condition, and returns its CEL name.
 	NewList func(items []string) string
+	// NewMacro makes a macro for a part of a condition that is too long as a whole, and returns its CEL name.
+	NewMacro func(cel string) string
 }
 
 // ErrUnknown is wrapped by errors about a field or an event type that Falco does not know.
@@ -151,7 +153,42 @@ func (t *translator) series(parts []filter.Expr, join func(...cond) cond) (cond,
 		}
 		out[i] = c
 	}
-	return join(out...), nil
+	return t.split(out, join), nil
+}
+
+// longCondition is how many bytes of CEL may stand in one condition if there can be macros for its parts.
+const longCondition = 4000
+
+// split joins parts; if there are too many, groups of them become macros.
+func (t *translator) split(parts []cond, join func(...cond) cond) cond {
+	whole := join(parts...)
+	if len(whole.text) <= longCondition || t.scope.NewMacro == nil {
+		return whole
+	}
+	var out, group []cond
+	size := 0
+	flush := func() {
+		switch c := join(group...); {
+		case len(group) == 0:
+		case len(c.text) < 100: // not worth it
+			out = append(out, group...)
+		default:
+			out = append(out, cond{t.scope.NewMacro(c.text), atom})
+		}
+		group, size = nil, 0
+	}
+	for _, p := range parts {
+		if size+len(p.text) > longCondition {
+			flush()
+		}
+		group = append(group, p)
+		size += len(p.text)
+	}
+	flush()
+	if len(out) >= len(parts) {
+		return join(out...)
+	}
+	return t.split(out, join)
 }
 
 func (t *translator) macro(m *filter.Macro) (cond, error) {
