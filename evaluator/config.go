@@ -24,6 +24,8 @@ type Config struct {
 	FalcoPriority string   `yaml:"falco_priority" doc:"rules from Falco files of a less severe priority are left out; empty for none"`
 	FalcoDisable  []string `yaml:"falco_disable" doc:"rules from Falco files to switch off: names, with * and ?, or tag:NAME"`
 	FalcoEnable   []string `yaml:"falco_enable" doc:"rules from Falco files to switch on, after those to switch off"`
+	FalcoOutput   string   `yaml:"falco_append_output" doc:"text with %fields that is put behind the output of every rule from a Falco file"`
+	FalcoFields   []string `yaml:"falco_extra_fields" doc:"fields attached to the alerts of every rule from a Falco file"`
 }
 
 // DefaultConfig is the shipped rules and the bucket "rules".

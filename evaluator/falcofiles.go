@@ -19,7 +19,7 @@ const (
 
 // falco returns the options of the loader of Falco files.
 func (c Config) falco() (falco.Options, error) {
-	var o falco.Options
+	o := falco.Options{AppendOutput: c.FalcoOutput, ExtraFields: c.FalcoFields}
 	if c.FalcoPriority != "" {
 		p, err := alertv1.ParsePriority(c.FalcoPriority)
 		if err != nil {

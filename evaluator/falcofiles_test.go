@@ -101,6 +101,22 @@ func TestFalcoFiles(t *testing.T) {
 	}
 }
 
+func TestFalcoOutput(t *testing.T) {
+	cfg := DefaultConfig()
+	cfg.Builtin, cfg.KV, cfg.Dirs = false, "", []string{t.TempDir()}
+	cfg.FalcoOutput, cfg.FalcoFields = "container_id=%container.id", []string{"proc.env"}
+	if err := os.WriteFile(filepath.Join(cfg.Dirs[0], "f.yaml"), []byte(falcoFile), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	got := alerts(t, cfg, ruletest.Case{Event: ruletest.Event{Kind: "execve"}, Process: &ruletest.Process{Name: "cat", Env: []string{"A=1", "B=2"}}})
+	if len(got) != 1 || got[0].Output != "cat was started container_id=host" {
+		t.Fatalf("%+v", got)
+	}
+	if diff := cmp.Diff([]alertv1.Field{{Name: "proc.name", Value: "cat"}, {Name: "container.id", Value: "host"}, {Name: "proc.env", Value: "A=1 B=2"}}, got[0].Fields); diff != "" {
+		t.Error(diff)
+	}
+}
+
 func TestFalcoFileRefused(t *testing.T) {
 	cfg := DefaultConfig()
 	cfg.Builtin, cfg.KV, cfg.Dirs = false, "", []string{t.TempDir()}

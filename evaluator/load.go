@@ -33,19 +33,31 @@ type input struct {
 	data  []byte
 }
 
-// ReadDir reads and parses the rule files below a directory, as the evaluator does:
-// *.yaml and *.yml, apart from cases.yaml, which holds tests.
-func ReadDir(dir string) ([]rule.File, error) {
-	in, err := readDir(dir, layerDirs)
-	if err != nil {
-		return nil, err
+// ReadFiles reads and parses rule files and directories of them, as the evaluator does; files may be Falco's.
+func ReadFiles(paths []string) ([]rule.File, error) {
+	var in []input
+	for _, p := range paths {
+		list := []string{p}
+		if st, err := os.Stat(p); err != nil {
+			return nil, fmt.Errorf("read rules: %w", err)
+		} else if st.IsDir() {
+			if list, err = RuleFiles(p); err != nil {
+				return nil, err
+			}
+		}
+		more, err := readFiles(list, layerDirs)
+		if err != nil {
+			return nil, err
+		}
+		in = append(in, more...)
 	}
 	files, _, err := parse(in, falco.Options{})
 	return files, err
 }
 
-func readDir(dir string, layer int) ([]input, error) {
-	var list []input
+// RuleFiles lists the rule files below a directory: *.yaml and *.yml, without hidden ones and cases.yaml.
+func RuleFiles(dir string) ([]string, error) {
+	var list []string
 	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
@@ -57,18 +69,33 @@ func readDir(dir string, layer int) ([]input, error) {
 			}
 			return nil
 		}
-		if ext := filepath.Ext(name); d.IsDir() || name == "cases.yaml" || ext != ".yaml" && ext != ".yml" {
-			return nil
+		if ext := filepath.Ext(name); !d.IsDir() && name != "cases.yaml" && (ext == ".yaml" || ext == ".yml") {
+			list = append(list, path)
 		}
-		data, err := os.ReadFile(path)
-		if err != nil {
-			return err
-		}
-		list = append(list, input{path, layer, data})
 		return nil
 	})
 	if err != nil {
 		return nil, fmt.Errorf("read rules: %w", err)
+	}
+	return list, nil
+}
+
+func readDir(dir string, layer int) ([]input, error) {
+	paths, err := RuleFiles(dir)
+	if err != nil {
+		return nil, err
+	}
+	return readFiles(paths, layer)
+}
+
+func readFiles(paths []string, layer int) ([]input, error) {
+	list := make([]input, 0, len(paths))
+	for _, path := range paths {
+		data, err := os.ReadFile(path)
+		if err != nil {
+			return nil, fmt.Errorf("read rules: %w", err)
+		}
+		list = append(list, input{path, layer, data})
 	}
 	return list, nil
 }

@@ -226,6 +226,9 @@ func (c *compiler) rule(x *ruleItem) (*Rule, *failure) {
 		c.warn(x.ctx.fail(WarnDeprecated, "%%container.info is out of date and prints nothing"))
 		out = strings.ReplaceAll(out, "%container.info", "")
 	}
+	if c.l.o.AppendOutput != "" {
+		out += " " + c.l.o.AppendOutput
+	}
 	r := &Rule{
 		Name: x.name, Description: x.desc, Source: x.source, Output: out, Priority: x.priority, Tags: x.tags, Enabled: x.enabled, item: x,
 	}

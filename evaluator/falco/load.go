@@ -27,6 +27,10 @@ type Options struct {
 	HasThreshold bool
 	// Select switches rules on and off after everything was loaded, in order.
 	Select []Selection
+	// AppendOutput is put behind the output of every rule, after a blank.
+	AppendOutput string
+	// ExtraFields are attached to the alerts of every rule.
+	ExtraFields []string
 }
 
 // Selection switches rules on or off: those whose name matches Rule, a glob, or that have the tag.

@@ -142,7 +142,11 @@ func (l *Loader) Native(file string, enabledOnly bool) rule.File {
 		if r.CEL.Const == translate.AlwaysFalse || enabledOnly && !r.Enabled {
 			continue
 		}
-		out.Rules = append(out.Rules, r.native(i+1, ids))
+		native := r.native(i+1, ids)
+		for _, f := range l.o.ExtraFields {
+			native.Fields = append(native.Fields, rule.Text{Value: f, Pos: native.Pos})
+		}
+		out.Rules = append(out.Rules, native)
 	}
 	for _, m := range l.last.l.macros.order {
 		state := l.last.macros[m.name]

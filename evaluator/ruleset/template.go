@@ -92,9 +92,15 @@ func (c *compiler) template(r *Rule, d *defined) {
 	r.Attach = slices.Clone(r.Output.fields)
 	for _, name := range d.Fields {
 		f, ok := field.Lookup(name.Value)
+		if d.Falco > 0 { // with the type that it has in Falco
+			t, err := output.Parse("%" + name.Value)
+			if ok = err == nil && len(t.Fields()) == 1; ok {
+				f = t.Fields()[0]
+			}
+		}
 		if !ok {
 			c.fail(d.file, name.Pos, "gyre fields lists the fields", "there is no field %s", name.Value)
-		} else if !slices.Contains(r.Attach, f) {
+		} else if !slices.ContainsFunc(r.Attach, func(x *field.Field) bool { return x.Name == f.Name }) {
 			r.Attach = append(r.Attach, f)
 		}
 	}

@@ -5,12 +5,12 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/gyre-sec/gyre/daemon"
+	"github.com/gyre-sec/gyre/evaluator"
 	"github.com/gyre-sec/gyre/evaluator/falco"
 	"github.com/gyre-sec/gyre/evaluator/falco/filter"
 	"github.com/gyre-sec/gyre/evaluator/falco/translate"
@@ -115,7 +115,7 @@ func loadFalco(paths []string) (*falco.Loader, []*falco.Result, error) {
 	return l, results, nil
 }
 
-// falcoPaths divides rule files into Falco's and native ones; directories stay with the native ones unless a file in them is Falco's.
+// falcoPaths divides rule files, also those below directories, into Falco's and native ones.
 func falcoPaths(paths []string) (theirs, ours []string, err error) {
 	for _, p := range paths {
 		st, err := os.Stat(p)
@@ -124,15 +124,8 @@ func falcoPaths(paths []string) (theirs, ours []string, err error) {
 		}
 		files := []string{p}
 		if st.IsDir() {
-			files = nil
-			err := filepath.WalkDir(p, func(path string, d os.DirEntry, err error) error {
-				if ext := filepath.Ext(path); err == nil && !d.IsDir() && d.Name() != "cases.yaml" && (ext == ".yaml" || ext == ".yml") {
-					files = append(files, path)
-				}
-				return err
-			})
-			if err != nil {
-				return nil, nil, fmt.Errorf("read rules: %w", err)
+			if files, err = evaluator.RuleFiles(p); err != nil {
+				return nil, nil, err
 			}
 		}
 		for _, f := range files {
@@ -168,7 +161,7 @@ func (a *app) checkRules(paths []string, asJSON bool) error {
 	if !failed && len(theirs) > 0 {
 		files = append(files, l.Native("falco", false))
 	}
-	native, nativeErr := readRules(ours)
+	native, nativeErr := evaluator.ReadFiles(ours)
 	if nativeErr == nil {
 		_, nativeErr = compile(append(files, native...))
 	}

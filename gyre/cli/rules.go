@@ -2,7 +2,6 @@ package cli
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -74,7 +73,7 @@ func (a *app) rulesCommand() *cobra.Command {
 			return a.testRules(args)
 		}},
 		&cobra.Command{Use: "list [DIR...]", Short: "List the shipped rules, with those of directories over them", RunE: func(_ *cobra.Command, args []string) error {
-			own, err := readRules(args)
+			own, err := evaluator.ReadFiles(args)
 			if err != nil {
 				return err
 			}
@@ -105,35 +104,6 @@ func (a *app) checkCommand() *cobra.Command {
 	return c
 }
 
-// readRules reads rule files and directories.
-func readRules(paths []string) ([]rule.File, error) {
-	var files []rule.File
-	var errs []error
-	for _, p := range paths {
-		st, err := os.Stat(p)
-		if err != nil {
-			errs = append(errs, fmt.Errorf("read rules: %w", err))
-			continue
-		}
-		if st.IsDir() {
-			list, err := evaluator.ReadDir(p)
-			files = append(files, list...)
-			errs = append(errs, err)
-			continue
-		}
-		data, err := os.ReadFile(p)
-		if err != nil {
-			errs = append(errs, fmt.Errorf("read rules: %w", err))
-			continue
-		}
-		f, err := rule.Parse(p, data)
-		f.Layer = 1
-		files = append(files, f)
-		errs = append(errs, err)
-	}
-	return files, errors.Join(errs...)
-}
-
 // compile puts files over the shipped rules, as the evaluator does.
 func compile(own []rule.File) (*ruleset.Set, error) {
 	shipped, err := rules.Files()
@@ -144,7 +114,7 @@ func compile(own []rule.File) (*ruleset.Set, error) {
 }
 
 func (a *app) testRules(dirs []string) error {
-	own, err := readRules(dirs)
+	own, err := evaluator.ReadFiles(dirs)
 	if err != nil {
 		return err
 	}

@@ -148,10 +148,10 @@ func (t *translator) plainCheck(v value, op string, values []string) (cond, erro
 	}
 	switch v.typ.Group() {
 	case vocab.Number:
-		if v.cel == field.Int {
-			return t.number(v, op, values)
+		if v.cel == field.String { // the catalogue has the digits
+			v.text, v.cel, v.plain = "int("+v.text+")", field.Int, false
 		}
-		return t.text(v, op, values)
+		return t.number(v, op, values)
 	case vocab.Boolean:
 		return boolean(v, op, values)
 	case vocab.Network:

@@ -126,7 +126,7 @@ func special(t *translator, u vocab.Use) (value, bool) {
 		return value{text: "1", cel: field.Int, plain: true}, true
 	case "evt.is_async":
 		return value{text: "false", cel: field.Bool, plain: true}, true
-	case "proc.aname", "proc.aexe", "proc.aexepath", "proc.acmdline":
+	case "proc.aname", "proc.aexe", "proc.aexepath", "proc.acmdline", "proc.aargs", "proc.apid":
 		if f, ok := field.Lookup(u.Name); ok && f.Type == field.List {
 			return ancestors(u), true
 		}
