@@ -88,6 +88,9 @@ func (t *translator) number(v value, op string, values []string) (cond, error) {
 	if err != nil {
 		return cond{}, err
 	}
+	if isID(v) && op != "=" && op != "!=" {
+		return orderedID(v, op, n), nil
+	}
 	n = identity(v, n)
 	if v.name == "evt.num" { // which begins with 1, so that rules use evt.num = 0 for "never"
 		if c, ok := ofNum(op, n); ok {
@@ -120,12 +123,32 @@ func ofNum(op string, n int64) (cond, bool) {
 	return cond{}, false
 }
 
+// isID tells whether a value is the id of a user or group, which is unsigned in Falco.
+func isID(v value) bool {
+	return v.typ == "uint32" && (strings.HasPrefix(v.name, "user.") || strings.HasPrefix(v.name, "group."))
+}
+
 // identity turns Falco's number for no user, 4294967295, into gyre's, -1.
 func identity(v value, n int64) int64 {
-	if n == math.MaxUint32 && (strings.HasPrefix(v.name, "user.") || strings.HasPrefix(v.name, "group.")) {
+	if n == math.MaxUint32 && isID(v) {
 		return -1
 	}
 	return n
+}
+
+// orderedID is < and its like for an id, where no user, -1, is the greatest.
+func orderedID(v value, op string, n int64) cond {
+	nobody := relate(v.text, "==", "-1")
+	c := relate(v.text, op, strconv.FormatInt(n, 10))
+	switch {
+	case !compare(math.MaxUint32, op, n):
+		return v.guarded(and(c, not(nobody)), true)
+	case n == math.MaxUint32 && op == ">=":
+		return v.guarded(nobody, true)
+	case op == "<=":
+		return v.there()
+	}
+	return v.guarded(or(c, nobody), true)
 }
 
 func compare(a int64, op string, b int64) bool {
