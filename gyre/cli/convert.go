@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -15,6 +16,7 @@ import (
 	"github.com/gyre-sec/gyre/evaluator/falco/filter"
 	"github.com/gyre-sec/gyre/evaluator/falco/translate"
 	"github.com/gyre-sec/gyre/evaluator/rule"
+	"github.com/gyre-sec/gyre/evaluator/ruleset"
 )
 
 func (a *app) convertCommand() *cobra.Command {
@@ -97,7 +99,28 @@ func (a *app) convertFiles(paths []string) error {
 	if failed {
 		return errQuiet
 	}
-	_, err = a.out.Write(rule.Format(l.Convert("converted")))
+	f := l.Convert("converted")
+	all := l.Native("falco", false)
+	for i := range all.Rules { // a set lists enabled rules
+		all.Rules[i].Enabled = true
+	}
+	set, err := ruleset.Compile([]rule.File{all}, ruleset.Options{MaxRules: len(f.Rules) + 1})
+	if err != nil {
+		return err
+	}
+	never := map[string]bool{}
+	for _, r := range set.Rules() {
+		if len(r.Kinds) == 0 {
+			never[r.ID] = true
+		}
+	}
+	f.Rules = slices.DeleteFunc(f.Rules, func(r rule.Rule) bool {
+		if never[r.ID] {
+			fmt.Fprintf(a.err, "warning: no event type satisfies the rule %q, it is left out\n", r.Name)
+		}
+		return never[r.ID]
+	})
+	_, err = a.out.Write(rule.Format(f))
 	return err
 }
 

@@ -82,6 +82,10 @@ rules:
 	if code, out, errs := run("rules", "check", write(t, "native.yaml", out)); code != 0 || !strings.Contains(out, "1 rules: ok") {
 		t.Error(code, out, errs)
 	}
+	impossible := falcoRules + "- rule: Never\n  desc: d\n  condition: evt.type = open and evt.type = creat\n  output: o\n  priority: DEBUG\n"
+	if code, out, errs := run("rules", "convert", write(t, "f.yaml", impossible)); code != 0 || out != want || !strings.Contains(errs, `no event type satisfies the rule "Never"`) {
+		t.Error(code, out, errs)
+	}
 	code, out, errs = run("rules", "convert", write(t, "f.yaml", strings.Replace(falcoRules, "(shells)", "shells shells", 1)))
 	if code != 1 || out != "" || !strings.Contains(errs, "LOAD_ERR_COMPILE_CONDITION") {
 		t.Error(code, out, errs)
