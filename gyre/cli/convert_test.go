@@ -153,3 +153,27 @@ func TestCheck(t *testing.T) {
 		t.Error(code, errs)
 	}
 }
+
+func TestFalcoFields(t *testing.T) {
+	code, out, errs := run("fields", "--falco", "--json")
+	if code != 0 {
+		t.Fatal(errs)
+	}
+	n := map[string]int{}
+	for line := range strings.Lines(out) {
+		var f falcoField
+		if err := json.Unmarshal([]byte(line), &f); err != nil {
+			t.Fatal(err)
+		}
+		n[f.Gyre]++
+		if want := map[string]string{"proc.name": "yes", "evt.wait_latency": "no", "ka.verb": "only for k8s_audit", "fd.net": "yes"}[f.Name]; want != "" && f.Gyre != want {
+			t.Errorf("%+v", f)
+		}
+	}
+	if n["yes"] < 90 || n["yes"]+n["no"] < 280 {
+		t.Errorf("%v", n)
+	}
+	if code, out, _ := run("fields", "--falco", "--markdown", "fd.ip"); code != 0 || !strings.Contains(out, "| fd.ip | ipaddr | syscall | yes |") {
+		t.Error(out)
+	}
+}

@@ -21,11 +21,14 @@ import (
 )
 
 func (a *app) fieldsCommand() *cobra.Command {
-	var asJSON, markdown bool
+	var asJSON, markdown, falcoFields bool
 	c := &cobra.Command{Use: "fields [PREFIX]", Short: "List the fields that rules can use", Args: cobra.MaximumNArgs(1), RunE: func(_ *cobra.Command, args []string) error {
 		prefix := ""
 		if len(args) > 0 {
 			prefix = args[0]
+		}
+		if falcoFields {
+			return a.falcoFields(prefix, asJSON, markdown)
 		}
 		enc := json.NewEncoder(a.out)
 		enc.SetEscapeHTML(false)
@@ -61,6 +64,7 @@ func (a *app) fieldsCommand() *cobra.Command {
 	}}
 	c.Flags().BoolVar(&asJSON, "json", false, "one JSON object per line")
 	c.Flags().BoolVar(&markdown, "markdown", false, "as a Markdown table")
+	c.Flags().BoolVar(&falcoFields, "falco", false, "list Falco's fields instead, and whether gyre has them")
 	return c
 }
 

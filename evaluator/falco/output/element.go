@@ -90,8 +90,11 @@ func find(u vocab.Use, name string) *field.Field {
 		}
 		return renamed(f, name, u.Type)
 	}
+	if u.Name == "evt.count" {
+		return synthetic(name, func(*field.View) (string, bool) { return "1", true })
+	}
 	if !u.HasArg {
-		f, ok := field.Lookup(u.Name)
+		f, ok := field.Lookup(translate.Alias(u.Name))
 		if !ok {
 			return nil
 		}

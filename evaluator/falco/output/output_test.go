@@ -56,6 +56,7 @@ func TestTemplate(t *testing.T) {
 		{"%toupper(proc.name) %tolower(proc.name) %len(proc.name) %b64(proc.args)", "CAT cat 3 aaa"},
 		{`%join("-", (proc.name, proc.pname)) %concat("a", proc.name) %basename(fd.name) %tolower(container.name)`, `Cat-bash aCat a\x1bb <NA>`},
 		{"%evt.args and %container.image.repository", "<NA> and <NA>"},
+		{"%syscall.type %evt.count %k8smeta.pod.name", "openat 1 <NA>"},
 		{"a\nb", "a b"},
 		{"%evt.is_open_write %evt.rawres %evt.type", "true 3 openat"},
 	} {

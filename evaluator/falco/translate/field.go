@@ -24,6 +24,14 @@ var aliases = map[string]string{
 	"syscall.type": "evt.type",
 }
 
+// Alias is the name in the catalogue of a field that Falco knows under another one; other names are returned as they are.
+func Alias(name string) string {
+	if a, ok := aliases[name]; ok {
+		return a
+	}
+	return name
+}
+
 // notForUs are fields that events of system calls do not have in Falco either: they are absent without a warning.
 var notForUs = map[string]bool{"evt.pluginname": true, "evt.plugininfo": true, "evt.asynctype": true}
 
@@ -72,17 +80,13 @@ func (t *translator) find(u vocab.Use) value {
 	if v, ok := special(t, u); ok {
 		return v
 	}
-	name := u.Name
 	switch {
 	case (u.Name == "evt.arg" || u.Name == "evt.rawarg") && u.HasArg:
 		return argument(u)
 	case u.HasArg:
 		return t.indexed(u)
 	}
-	if a, ok := aliases[name]; ok {
-		name = a
-	}
-	f, ok := field.Lookup(name)
+	f, ok := field.Lookup(Alias(u.Name))
 	if !ok {
 		return value{absent: true}
 	}
