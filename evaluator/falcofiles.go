@@ -44,7 +44,7 @@ func selection(s string, enable bool) falco.Selection {
 }
 
 // parse reads rule files of both languages. Falco's are told by their content and loaded one after the other, those of
-// lower layers first; together they become one file of the lowest layer, so that native files can replace their rules.
+// lower layers first; together they become files of the lowest layer, so that native files can replace their rules.
 func parse(in []input, o falco.Options) (files []rule.File, warnings []falco.Issue, err error) {
 	var errs rule.Errors
 	in = slices.Clone(in)
@@ -70,9 +70,10 @@ func parse(in []input, o falco.Options) (files []rule.File, warnings []falco.Iss
 		files = append(files, f)
 	}
 	if some && len(errs) == 0 {
-		f := loader.Native("falco", true)
-		f.Layer = layerBuiltin
-		files = append(files, f)
+		for _, f := range loader.Native(true) {
+			f.Layer = layerBuiltin
+			files = append(files, f)
+		}
 	}
 	return files, latest(warnings), errs.Err()
 }

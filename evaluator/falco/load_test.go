@@ -192,8 +192,10 @@ func TestSelection(t *testing.T) {
 			t.Fatal(res)
 		}
 		var got []string
-		for _, r := range l.Native("f", true).Rules {
-			got = append(got, r.Name)
+		for _, f := range l.Native(true) {
+			for _, r := range f.Rules {
+				got = append(got, r.Name)
+			}
 		}
 		if diff := cmp.Diff(c.want, got); diff != "" {
 			t.Errorf("%+v: %s", c.o, diff)
@@ -207,7 +209,7 @@ func TestNames(t *testing.T) {
 	if !res.Successful {
 		t.Fatal(res)
 	}
-	f := l.Native("f", false)
+	f := l.Native(false)[0]
 	if _, err := ruleset.Compile([]rule.File{f}, ruleset.Options{}); err != nil {
 		t.Error(err)
 	}
@@ -228,7 +230,7 @@ func TestManyItems(t *testing.T) {
 	if !res.Successful {
 		t.Fatal(res)
 	}
-	if _, err := ruleset.Compile([]rule.File{l.Native("f", false)}, ruleset.Options{}); err != nil {
+	if _, err := ruleset.Compile(l.Native(false), ruleset.Options{}); err != nil {
 		t.Error(err)
 	}
 }
@@ -244,7 +246,7 @@ func TestLongCondition(t *testing.T) {
 	if res := l.Load("f", []byte(b.String())); !res.Successful {
 		t.Fatal(res)
 	}
-	set, err := ruleset.Compile([]rule.File{l.Native("f", false)}, ruleset.Options{})
+	set, err := ruleset.Compile(l.Native(false), ruleset.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -318,7 +320,7 @@ func FuzzLoad(f *testing.F) {
 		if !res.Successful {
 			return
 		}
-		if _, err := ruleset.Compile([]rule.File{l.Native("f", false)}, ruleset.Options{}); err != nil && !strings.Contains(err.Error(), "at most") && !strings.Contains(err.Error(), "limit") {
+		if _, err := ruleset.Compile(l.Native(false), ruleset.Options{}); err != nil && !strings.Contains(err.Error(), "at most") && !strings.Contains(err.Error(), "limit") {
 			t.Fatalf("%q: %v", s, err)
 		}
 	})

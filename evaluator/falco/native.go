@@ -20,123 +20,18 @@ const (
 )
 
 var (
-	noWord  = regexp.MustCompile(`[^a-z0-9_]+`)
 	noIDs   = regexp.MustCompile(`[^a-z0-9]+`)
 	mitreID = regexp.MustCompile(`^(T\d{4}(\.\d{3})?|TA\d{4})$`)
 )
 
-// names gives lists and macros their names in native rules.
-type names struct {
-	c     *compiler
-	taken map[string]string // by native name, what it stands for
-	ofKey map[string]string // native names by what they stand for
-	used  map[string]bool   // native names that a condition uses
-
-	byFirst map[string][]string // names of lists by their first item
-	itemsOf map[string][]string
-	extra   []rule.List // lists and macros made for conditions
-	parts   []rule.Macro
-}
-
-func newNames(c *compiler) *names {
-	return &names{c: c, taken: map[string]string{}, ofKey: map[string]string{}, used: map[string]bool{}, itemsOf: map[string][]string{}}
-}
-
-func (n *names) name(kind, name string) string {
-	key := kind + " " + name
-	if s, ok := n.ofKey[key]; ok {
-		return s
-	}
-	base := Prefix + strings.Trim(noWord.ReplaceAllString(strings.ToLower(name), "_"), "_")
-	s := base
-	for i := 2; n.taken[s] != ""; i++ {
-		s = fmt.Sprintf("%s_%d", base, i)
-	}
-	n.taken[s], n.ofKey[key] = key, s
-	return s
-}
-
-func (n *names) macro(name string) string {
-	s := n.name("macro", name)
-	n.used[s] = true
-	return s
-}
-
-// listOf finds the longest list of at least two items that begins items.
-func (n *names) listOf(items []string) (string, int) {
-	if n.byFirst == nil {
-		n.byFirst = map[string][]string{}
-		for _, name := range n.c.order {
-			l := n.items(name)
-			n.itemsOf[name] = l
-			if len(l) > 1 && !slices.ContainsFunc(l, blank) && len(l) <= rule.MaxListItems {
-				n.byFirst[l[0]] = append(n.byFirst[l[0]], name)
-			}
-		}
-	}
-	best := ""
-	for _, name := range n.byFirst[items[0]] {
-		l := n.itemsOf[name]
-		if len(l) <= len(items) && len(l) > len(n.itemsOf[best]) && slices.Equal(l, items[:len(l)]) {
-			best = name
-		}
-	}
-	if best == "" {
-		return "", 0
-	}
-	s := n.name("list", best)
-	n.used[s] = true
-	return s, len(n.itemsOf[best])
-}
-
-func blank(s string) bool { return strings.TrimSpace(s) == "" }
-
-// newList makes a list for many items that have none.
-func (n *names) newList(items []string) string {
-	sum := sha256.Sum256([]byte(strings.Join(items, "\x00")))
-	s := n.name("items", fmt.Sprintf("list_%x", sum[:4]))
-	if !n.used[s] {
-		n.used[s] = true
-		n.extra = append(n.extra, rule.List{Name: s, Items: slices.Clone(items), Pos: rule.Pos{Line: 1, Col: 1}})
-	}
-	return s
-}
-
-// newMacro makes a macro for a part of a long condition.
-func (n *names) newMacro(cel string) string {
-	sum := sha256.Sum256([]byte(cel))
-	s := n.name("part", fmt.Sprintf("part_%x", sum[:4]))
-	if !n.used[s] {
-		n.used[s] = true
-		n.parts = append(n.parts, rule.Macro{Name: s, Condition: rule.Text{Value: cel, Pos: rule.Pos{Line: 1, Col: 1}}, Pos: rule.Pos{Line: 1, Col: 1}})
-	}
-	return s
-}
-
-func (n *names) items(name string) []string {
-	l := make([]string, len(n.c.lists[name]))
-	for i, s := range n.c.lists[name] {
-		l[i] = unquoted(s)
-	}
-	return l
-}
-
-// unquoted is an item without the quotes that it may have for use in conditions.
-func unquoted(s string) string {
-	if len(s) > 1 && (s[0] == '"' || s[0] == '\'') && s[len(s)-1] == s[0] && !strings.Contains(s, `\`) {
-		return s[1 : len(s)-1]
-	}
-	return s
-}
-
-// Native returns the rules, with the lists and macros that they use, as a native rule file. Rules that can
-// never match are left out, and so are those that are switched off if enabledOnly is set.
-func (l *Loader) Native(file string, enabledOnly bool) rule.File {
-	out := rule.File{Name: file}
+// Native returns the rules, with the lists and macros that they use, as native rule files: one for each file that was
+// loaded, of the same name, so that errors name the right place. Rules that can never match are left out, and so are
+// those that are switched off if enabledOnly is set.
+func (l *Loader) Native(enabledOnly bool) []rule.File {
 	if l.last == nil {
-		return out
+		return nil
 	}
-	n := l.last.names
+	n, out := l.last.names, &byFile{}
 	ids := map[string]bool{}
 	for i, r := range l.Rules() {
 		if r.CEL.Const == translate.AlwaysFalse || enabledOnly && !r.Enabled {
@@ -146,35 +41,58 @@ func (l *Loader) Native(file string, enabledOnly bool) rule.File {
 		for _, f := range l.o.ExtraFields {
 			native.Fields = append(native.Fields, rule.Text{Value: f, Pos: native.Pos})
 		}
-		out.Rules = append(out.Rules, native)
+		f := out.file(r.item.ctx)
+		f.Rules = append(f.Rules, native)
 	}
-	for _, m := range l.last.l.macros.order {
+	for _, m := range l.macros.order {
 		state := l.last.macros[m.name]
-		if name := n.ofKey["macro "+m.name]; n.used[name] && state.done && state.err == nil && state.cond.Const == translate.Varies {
-			out.Macros = append(out.Macros, rule.Macro{Name: name, Condition: rule.Text{Value: state.cond.CEL, Pos: m.condCtx.pos}, Pos: m.ctx.pos})
+		if name := n.ofKey["macro "+m.name]; state != nil && n.used[name] && state.done && state.err == nil && state.cond.Const == translate.Varies {
+			f := out.file(m.ctx)
+			f.Macros = append(f.Macros, rule.Macro{Name: name, Condition: rule.Text{Value: state.cond.CEL, Pos: m.condCtx.pos}, Pos: m.ctx.pos})
 		}
 	}
-	for _, list := range l.last.l.lists.order {
+	for _, list := range l.lists.order {
 		if name := n.ofKey["list "+list.name]; n.used[name] {
-			out.Lists = append(out.Lists, rule.List{Name: name, Items: n.items(list.name), Pos: list.ctx.pos})
+			f := out.file(list.ctx)
+			f.Lists = append(f.Lists, rule.List{Name: name, Items: n.items(list.name), Pos: list.ctx.pos})
 		}
 	}
-	out.Lists = append(out.Lists, n.extra...)
-	out.Macros = append(out.Macros, n.parts...)
-	return out
+	if len(n.extra)+len(n.parts) > 0 {
+		out.list = append(out.list, rule.File{Name: "falco", Lists: n.extra, Macros: n.parts})
+	}
+	return out.list
 }
 
-// Convert is [Loader.Native] with rules that do not know where they are from: their outputs are native templates.
-func (l *Loader) Convert(file string) rule.File {
-	f := l.Native(file, false)
-	for i := range f.Rules {
-		r := &f.Rules[i]
+// byFile sorts items to the files that they are from.
+type byFile struct{ list []rule.File }
+
+func (b *byFile) file(c *context) *rule.File {
+	i := slices.IndexFunc(b.list, func(f rule.File) bool { return f.Name == c.file.name })
+	if i < 0 {
+		i = len(b.list)
+		b.list = append(b.list, rule.File{Name: c.file.name})
+	}
+	return &b.list[i]
+}
+
+// Convert returns what [Loader.Native] does as one file, with rules that do not know where they are from: their outputs
+// are native templates.
+func (l *Loader) Convert(name string) rule.File {
+	out := rule.File{Name: name}
+	for _, f := range l.Native(false) {
+		out.Lists = append(out.Lists, f.Lists...)
+		out.Macros = append(out.Macros, f.Macros...)
+		out.Rules = append(out.Rules, f.Rules...)
+	}
+	slices.SortStableFunc(out.Rules, func(a, b rule.Rule) int { return a.Falco - b.Falco })
+	for i := range out.Rules {
+		r := &out.Rules[i]
 		if t, err := output.Parse(r.Output.Value); err == nil {
 			r.Output.Value = t.Native()
 		}
 		r.Falco = 0
 	}
-	return f
+	return out
 }
 
 func (r *Rule) native(order int, ids map[string]bool) rule.Rule {

@@ -125,8 +125,8 @@ func TestOfficialRules(t *testing.T) {
 			if !res.Successful {
 				t.Fatal(res)
 			}
-			native := l.Native("falco", false)
-			set, err := ruleset.Compile([]rule.File{native}, ruleset.Options{})
+			native := l.Native(false)
+			set, err := ruleset.Compile(native, ruleset.Options{})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -159,7 +159,7 @@ func TestOfficialRulesFire(t *testing.T) {
 			t.Fatal(res)
 		}
 	}
-	set, err := ruleset.Compile([]rule.File{l.Native("falco", true)}, ruleset.Options{OnError: func(id string, err error) { t.Errorf("%s: %v", id, err) }})
+	set, err := ruleset.Compile(l.Native(true), ruleset.Options{OnError: func(id string, err error) { t.Errorf("%s: %v", id, err) }})
 	if err != nil {
 		t.Fatal(err)
 	}

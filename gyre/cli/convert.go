@@ -100,11 +100,13 @@ func (a *app) convertFiles(paths []string) error {
 		return errQuiet
 	}
 	f := l.Convert("converted")
-	all := l.Native("falco", false)
-	for i := range all.Rules { // a set lists enabled rules
-		all.Rules[i].Enabled = true
+	all := l.Native(false)
+	for _, x := range all {
+		for i := range x.Rules { // a set lists enabled rules
+			x.Rules[i].Enabled = true
+		}
 	}
-	set, err := ruleset.Compile([]rule.File{all}, ruleset.Options{MaxRules: len(f.Rules) + 1})
+	set, err := ruleset.Compile(all, ruleset.Options{MaxRules: len(f.Rules) + 1})
 	if err != nil {
 		return err
 	}
@@ -182,7 +184,7 @@ func (a *app) checkRules(paths []string, asJSON bool) error {
 	}
 	var files []rule.File
 	if !failed && len(theirs) > 0 {
-		files = append(files, l.Native("falco", false))
+		files = l.Native(false)
 	}
 	native, nativeErr := evaluator.ReadFiles(ours)
 	if nativeErr == nil {
@@ -191,6 +193,14 @@ func (a *app) checkRules(paths []string, asJSON bool) error {
 	failed = failed || nativeErr != nil
 	if asJSON {
 		results = append(results, nativeResults(ours, nativeErr)...)
+		for i, p := range theirs { // what the compiler refuses in them
+			for _, r := range nativeResults([]string{p}, nativeErr) {
+				if !r.Successful {
+					results[i].Successful = false
+					results[i].Errors = append(results[i].Errors, r.Errors...)
+				}
+			}
+		}
 		data, err := falco.JSON(results)
 		if err != nil {
 			return err

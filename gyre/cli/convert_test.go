@@ -105,6 +105,7 @@ func TestCheck(t *testing.T) {
 		{"falco", []string{good}, 0, "Ok, with warnings"},
 		{"both", []string{good, native}, 0, "2 files, 1 rules: ok"},
 		{"bad", []string{bad}, 1, "bad.yaml:6:46: LOAD_ERR_COMPILE_CONDITION: rule \"Shell\": expected a valid check operator"},
+		{"too long a pattern", []string{write(t, "long.yaml", strings.Replace(falcoRules, "in (shells)", "regex "+strings.Repeat("a", 1200), 1))}, 1, ""},
 		{"directory", []string{filepath.Dir(good)}, 0, "good.yaml: Ok, with warnings"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -148,6 +149,10 @@ func TestCheck(t *testing.T) {
 	last := e.Context.Locations[len(e.Context.Locations)-1]
 	if e.Code != "LOAD_ERR_COMPILE_CONDITION" || e.Context.Locations[1].ItemName != "Shell" || last.ItemType != "condition expression" || e.Context.Snippet == "" {
 		t.Errorf("%+v", e)
+	}
+	long := write(t, "long.yaml", strings.Replace(falcoRules, "in (shells)", "regex "+strings.Repeat("a", 1200), 1))
+	if code, out, _ := run("rules", "check", "--json", long); code != 1 || !strings.Contains(out, `"successful":false`) || !strings.Contains(out, "at most 1000 are allowed") {
+		t.Error(code, out)
 	}
 	if code, _, errs := run("rules", "check", "/no/such/file"); code != 1 || !strings.Contains(errs, "no such file") {
 		t.Error(code, errs)
