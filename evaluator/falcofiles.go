@@ -55,15 +55,13 @@ func parse(in []input, o falco.Options) (files []rule.File, warnings []falco.Iss
 			some = true
 			res := loader.Load(x.name, x.data)
 			warnings = append(warnings, res.Warnings...)
-			var list rule.Errors
-			if errors.As(res.Err(), &list) {
+			if list, ok := errors.AsType[rule.Errors](res.Err()); ok {
 				errs = append(errs, list...)
 			}
 			continue
 		}
 		f, err := rule.Parse(x.name, x.data)
-		var list rule.Errors
-		if errors.As(err, &list) {
+		if list, ok := errors.AsType[rule.Errors](err); ok {
 			errs = append(errs, list...)
 		}
 		f.Layer = x.layer

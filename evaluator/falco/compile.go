@@ -114,9 +114,8 @@ func (c *compiler) parse(t text, ctx *context) (filter.Expr, text, *failure) {
 	}
 	e, err := t.parse()
 	if err != nil {
-		var at *filter.Error
 		offset := 0
-		if errors.As(err, &at) {
+		if at, ok := errors.AsType[*filter.Error](err); ok {
 			offset = at.Pos.Offset
 			err = errors.New(at.Msg)
 		}
@@ -273,9 +272,8 @@ func (c *compiler) output(r *Rule, x *ruleItem) (skip bool, fail *failure) {
 		}
 		return false, nil
 	}
-	var at *output.Error
 	offset := 0
-	if errors.As(err, &at) {
+	if at, ok := errors.AsType[*output.Error](err); ok {
 		offset = at.Offset
 	}
 	code := ErrCompileOutput

@@ -141,10 +141,16 @@ func TestConditions(t *testing.T) {
 		{"later list", []string{named("r", "proc.name in (l)"), "- list: l\n  items: [x]\n"}, "proc.name in (x)"},
 		{"two files", []string{base, "- rule: r\n  condition: or evt.type = open\n  override: {condition: append}\n"}, "(evt.type = openat or evt.type = open)"},
 		{"documents", []string{base + "---\n- rule: r\n  condition: and proc.name = x\n  append: true\n"}, "(evt.type = openat and proc.name = x)"},
-		{"exceptions", []string{base + "  exceptions:\n  - name: e\n    fields: [proc.name, fd.name]\n    comps: [=, in]\n    values:\n    - [a, [b, c]]\n    - [d, e]\n  - name: f\n    fields: proc.pname\n    values: [x, y z]\n  - name: g\n    fields: [proc.name]\n"},
-			`(evt.type = openat and not ((proc.name = a and fd.name in (b, c)) or (proc.name = d and fd.name in (e))) and not proc.pname in (x, "y z"))`},
-		{"exception appended", []string{base + "  exceptions: [{name: e, fields: proc.name, values: [a]}]\n- rule: r\n  exceptions: [{name: e, values: [b]}, {name: f, fields: proc.pname, comps: in, values: [c]}]\n  override: {exceptions: append}\n"},
-			"(evt.type = openat and not proc.name in (a, b) and not proc.pname in (c))"},
+		{
+			"exceptions",
+			[]string{base + "  exceptions:\n  - name: e\n    fields: [proc.name, fd.name]\n    comps: [=, in]\n    values:\n    - [a, [b, c]]\n    - [d, e]\n  - name: f\n    fields: proc.pname\n    values: [x, y z]\n  - name: g\n    fields: [proc.name]\n"},
+			`(evt.type = openat and not ((proc.name = a and fd.name in (b, c)) or (proc.name = d and fd.name in (e))) and not proc.pname in (x, "y z"))`,
+		},
+		{
+			"exception appended",
+			[]string{base + "  exceptions: [{name: e, fields: proc.name, values: [a]}]\n- rule: r\n  exceptions: [{name: e, values: [b]}, {name: f, fields: proc.pname, comps: in, values: [c]}]\n  override: {exceptions: append}\n"},
+			"(evt.type = openat and not proc.name in (a, b) and not proc.pname in (c))",
+		},
 		{"list in exception", []string{"- list: l\n  items: [a, b]\n" + base + "  exceptions: [{name: e, fields: [proc.name], comps: [in], values: [[l]]}]\n"}, "(evt.type = openat and not proc.name in (a, b))"},
 		{"macro redefined", []string{"- macro: m\n  condition: evt.type = open\n" + named("r", "m"), "- macro: m\n  condition: evt.type = creat\n"}, "evt.type = creat"},
 	} {

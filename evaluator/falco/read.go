@@ -66,8 +66,11 @@ func (r *reader) item(n *yaml.Node, top *context) *failure {
 		key  string
 		read func(*yaml.Node, *context) *failure
 	}{
-		{"required_engine_version", r.engineVersion}, {"required_plugin_versions", r.pluginVersions},
-		{"list", r.list}, {"macro", r.macro}, {"rule", r.rule},
+		{"required_engine_version", r.engineVersion},
+		{"required_plugin_versions", r.pluginVersions},
+		{"list", r.list},
+		{"macro", r.macro},
+		{"rule", r.rule},
 	} {
 		if get(n, k.key) != nil {
 			return k.read(n, top)

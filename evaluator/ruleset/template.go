@@ -109,9 +109,9 @@ func (c *compiler) template(r *Rule, d *defined) {
 func (c *compiler) parseTemplate(d *defined) Template {
 	var t Template
 	if d.Falco > 0 {
-		f, err := output.Parse(d.Rule.Output.Value)
+		f, err := output.Parse(d.Output.Value)
 		if err != nil {
-			c.fail(d.file, d.Rule.Output.Pos, "", "%v", err)
+			c.fail(d.file, d.Output.Pos, "", "%v", err)
 		}
 		return Template{falco: &f, fields: f.Fields()}
 	}

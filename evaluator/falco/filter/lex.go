@@ -2,6 +2,7 @@ package filter
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -33,12 +34,7 @@ func Operators(listOnly bool) []string {
 
 // Modifiable tells whether an operator can be followed by oneof, anyof or allof.
 func Modifiable(op string) bool {
-	for _, o := range textOps {
-		if o == op {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(textOps, op)
 }
 
 func isLetter(c byte) bool { return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' }

@@ -284,13 +284,17 @@ func events(t *testing.T) []*field.View {
 	t.Helper()
 	ancestors := []ruletest.Process{{Name: "bash"}, {Name: "sshd"}, {Name: "sh"}}
 	procs := []*ruletest.Process{
-		nil, {Name: "bash", Args: []string{"bash", "-c", "cat /etc/passwd"}, UID: 1000, Ancestors: ancestors, TTY: "pts0"}, {Name: "cat", Ancestors: ancestors[1:2], Memfd: true},
-		{Name: "nginx: worker", Container: "3f1c9a7be0d24c55a1f0b7d3c526a1e4f0e9d531c2f3a4b5c6d7e8f901234567"}, {Name: "a", Args: []string{"a"}, Ancestors: ancestors[:1]},
+		nil,
+		{Name: "bash", Args: []string{"bash", "-c", "cat /etc/passwd"}, UID: 1000, Ancestors: ancestors, TTY: "pts0"},
+		{Name: "cat", Ancestors: ancestors[1:2], Memfd: true},
+		{Name: "nginx: worker", Container: "3f1c9a7be0d24c55a1f0b7d3c526a1e4f0e9d531c2f3a4b5c6d7e8f901234567"},
+		{Name: "a", Args: []string{"a"}, Ancestors: ancestors[:1]},
 	}
 	kinds := []ruletest.Event{
 		{Kind: "openat", Ret: 3, Args: map[string]any{"name": "/etc/passwd", "flags": "O_RDONLY", "fd": 3}},
 		{Kind: "openat", Ret: -2, Args: map[string]any{"name": "/etc", "flags": "O_RDWR|O_CREAT", "fd": -1}},
-		{Kind: "execve"}, {Kind: "unlink", Args: map[string]any{"name": "/etc/passwd"}},
+		{Kind: "execve"},
+		{Kind: "unlink", Args: map[string]any{"name": "/etc/passwd"}},
 		{Kind: "connect", Args: map[string]any{"family": "AF_INET", "saddr": "192.168.1.1", "daddr": "10.0.0.1", "sport": 1000, "dport": 443, "proto": "tcp"}},
 		{Kind: "connect", Ret: -1, Args: map[string]any{"family": "AF_INET6", "daddr": "::1", "dport": 1, "proto": "udp"}},
 		{Kind: "connect", Args: map[string]any{"family": "AF_UNIX", "sun_path": "/etc"}},

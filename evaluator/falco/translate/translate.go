@@ -113,8 +113,7 @@ type translator struct {
 }
 
 func (t *translator) fail(at filter.Pos, err error) error {
-	var e *Error
-	if errors.As(err, &e) {
+	if _, ok := errors.AsType[*Error](err); ok {
 		return err
 	}
 	return &Error{at, err}
