@@ -315,14 +315,15 @@ func (c *compiler) conditionError(err error, t text, x *ruleItem) *failure {
 
 // notInGyre warns of what the rule names and gyre does not have.
 func (c *compiler) notInGyre(r *Rule, x *ruleItem) {
-	note := func(format string, list []string) {
-		if len(list) > 0 {
-			c.warn(x.ctx.fail(WarnNotInGyre, format, strings.Join(list, ", ")))
-		}
+	for _, f := range r.CEL.Missing {
+		c.warn(x.ctx.fail(WarnNotInGyre, "gyre does not have %s, the condition sees it as never there: %s", f, translate.Reason(f)))
 	}
-	note("gyre does not have %s: the condition sees it as never there", r.CEL.Missing)
-	note("the collector does not report %s events", r.CEL.Unseen)
-	note("gyre does not have %s: the output shows <NA>", r.MissingOutput)
+	if len(r.CEL.Unseen) > 0 {
+		c.warn(x.ctx.fail(WarnNotInGyre, "the collector does not report %s events", strings.Join(r.CEL.Unseen, ", ")))
+	}
+	for _, f := range r.MissingOutput {
+		c.warn(x.ctx.fail(WarnNotInGyre, "gyre does not have %s, the output shows <NA>: %s", f, translate.Reason(f)))
+	}
 	if r.CEL.Const == translate.AlwaysFalse && len(r.CEL.Missing)+len(r.CEL.Unseen) > 0 {
 		c.warn(x.ctx.fail(WarnNotInGyre, "the rule can never match here and is left out"))
 	}

@@ -11,11 +11,10 @@ package falco
 
 import (
 	"bytes"
-	"path"
 	"slices"
-	"strings"
 	"unicode/utf8"
 
+	"github.com/gyre-sec/gyre/evaluator/celenv"
 	"github.com/gyre-sec/gyre/evaluator/rule"
 	"github.com/gyre-sec/gyre/schemas/alertv1"
 )
@@ -33,7 +32,7 @@ type Options struct {
 	ExtraFields []string
 }
 
-// Selection switches rules on or off: those whose name matches Rule, a glob, or that have the tag.
+// Selection switches rules on or off: those whose name matches Rule, see [celenv.FNMatch], and that have the tag; either may be empty.
 type Selection struct {
 	Enable bool
 	Rule   string
@@ -62,7 +61,7 @@ func (l *Loader) evaluates(source string) bool { return source == Syscall }
 
 // Is tells whether a file is one of Falco's: its first document is a sequence.
 func Is(data []byte) bool {
-	for line := range bytes.Lines(data) {
+	for line := range bytes.Lines(bytes.TrimPrefix(data, []byte("\ufeff"))) {
 		s := bytes.TrimSpace(line)
 		switch {
 		case len(s) == 0, s[0] == '#', bytes.HasPrefix(s, []byte("---")), s[0] == '%':
@@ -123,12 +122,8 @@ func (l *Loader) Rules() []*Rule {
 }
 
 func (s Selection) matches(r *Rule) bool {
-	if s.Tag != "" && slices.Contains(r.Tags, s.Tag) {
-		return true
-	}
-	if s.Rule == "" {
+	if s.Tag == "" && s.Rule == "" {
 		return false
 	}
-	ok, err := path.Match(strings.ReplaceAll(s.Rule, "/", "\x00"), strings.ReplaceAll(r.Name, "/", "\x00"))
-	return err == nil && ok
+	return (s.Tag == "" || slices.Contains(r.Tags, s.Tag)) && (s.Rule == "" || celenv.FNMatch(r.Name, s.Rule))
 }

@@ -191,6 +191,7 @@ func TestSelection(t *testing.T) {
 		{falco.Options{Select: []falco.Selection{{Rule: "*"}}}, nil},
 		{falco.Options{Select: []falco.Selection{{Rule: "*"}, {Enable: true, Tag: "x"}}}, []string{"Write below etc"}},
 		{falco.Options{Select: []falco.Selection{{Rule: "Read*"}, {Rule: "[broken"}}}, []string{"Write below etc", "Other/rule"}},
+		{falco.Options{Select: []falco.Selection{{Rule: "*/rule"}, {Rule: "W*", Tag: "nosuch"}, {}}}, []string{"Write below etc", "Read secret"}},
 		{falco.Options{HasThreshold: true, Threshold: alertv1.Notice}, nil},
 	} {
 		l := falco.New(c.o)
@@ -221,6 +222,12 @@ func TestNames(t *testing.T) {
 	}
 	if f.Rules[0].ID != "falco.same-name" || f.Rules[1].ID == f.Rules[0].ID || len(f.Macros) != 2 || f.Macros[0].Name == f.Macros[1].Name {
 		t.Errorf("%+v", f)
+	}
+}
+
+func TestByteOrderMark(t *testing.T) {
+	if res := falco.New(falco.Options{}).Load("f", []byte("\ufeff"+strings.ReplaceAll(base, "\n", "\r\n"))); !res.Successful {
+		t.Error(res)
 	}
 }
 
@@ -298,7 +305,7 @@ func matches(t *testing.T, set *ruleset.Set, data []byte) []string {
 
 func TestIs(t *testing.T) {
 	for src, want := range map[string]bool{
-		base: true, "# c\n\n---\n" + base: true, "rules: []\n": false, "": false, "# only\n": false, "[{list: l, items: []}]": true, "lists:\n  - x": false,
+		base: true, "# c\n\n---\n" + base: true, "rules: []\n": false, "\ufeff" + base: true, "": false, "# only\n": false, "[{list: l, items: []}]": true, "lists:\n  - x": false,
 	} {
 		if got := falco.Is([]byte(src)); got != want {
 			t.Errorf("%q: %v", src, got)

@@ -63,8 +63,8 @@ func (a *app) convertCondition(text string) error {
 	for _, w := range c.Warnings {
 		fmt.Fprintf(a.err, "%s\nwarning: %s\n", pointAt(text, w.Pos.Offset), w.Msg)
 	}
-	if len(c.Missing) > 0 {
-		fmt.Fprintf(a.err, "warning: gyre does not have %s: it counts as never there\n", strings.Join(c.Missing, ", "))
+	for _, f := range c.Missing {
+		fmt.Fprintf(a.err, "warning: gyre does not have %s, it counts as never there: %s\n", f, translate.Reason(f))
 	}
 	if len(c.Unseen) > 0 {
 		fmt.Fprintf(a.err, "warning: the collector does not report %s events\n", strings.Join(c.Unseen, ", "))

@@ -19,6 +19,7 @@ type falcoField struct {
 	List   bool   `json:"list"`
 	Source string `json:"source"`
 	Gyre   string `json:"gyre"`
+	Reason string `json:"reason,omitempty"`
 }
 
 func describeFalcoField(name string) falcoField {
@@ -36,7 +37,7 @@ func describeFalcoField(name string) falcoField {
 	case f.Source != falco.Syscall && f.Source != "any":
 		out.Gyre = "only for " + f.Source
 	case err != nil || missing != "":
-		out.Gyre = "no"
+		out.Gyre, out.Reason = "no", translate.Reason(name)
 	}
 	return out
 }
@@ -47,7 +48,7 @@ func (a *app) falcoFields(prefix string, asJSON, markdown bool) error {
 	enc.SetEscapeHTML(false)
 	t := table.NewWriter()
 	t.SetStyle(table.StyleLight)
-	t.AppendHeader(table.Row{"field", "type", "source", "in gyre"})
+	t.AppendHeader(table.Row{"field", "type", "source", "in gyre", "why not"})
 	for _, name := range vocab.Names() {
 		if !strings.HasPrefix(name, prefix) {
 			continue
@@ -63,7 +64,7 @@ func (a *app) falcoFields(prefix string, asJSON, markdown bool) error {
 		if f.List {
 			typ = "list of " + typ
 		}
-		t.AppendRow(table.Row{f.Name, typ, f.Source, f.Gyre})
+		t.AppendRow(table.Row{f.Name, typ, f.Source, f.Gyre, f.Reason})
 	}
 	text := t.Render
 	switch {
