@@ -143,3 +143,10 @@ func quoteItem(s string) string {
 	}
 	return s
 }
+
+// trimmed is a text without white space at its ends.
+func (t text) trimmed() text {
+	from := len(t.s) - len(strings.TrimLeft(t.s, listBlanks))
+	to := max(from, len(strings.TrimRight(t.s, listBlanks)))
+	return t.slice(from, to)
+}
