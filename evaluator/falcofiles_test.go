@@ -23,7 +23,7 @@ const falcoFile = `
 - rule: Shell started
   desc: a shell was started
   condition: spawned and proc.name in (shells)
-  output: shell %proc.name by %proc.aname[1] (%evt.args)
+  output: shell %proc.name by %proc.aname[1] (%util.cnt)
   priority: NOTICE
   tags: [shell, T1059]
 - rule: Anything started
@@ -89,7 +89,7 @@ func TestFalcoFiles(t *testing.T) {
 					if a.Output != "shell bash by sshd (<NA>)" || a.RuleID != "falco.shell-started" || a.Priority != alertv1.Notice {
 						t.Errorf("%+v", a)
 					}
-					if diff := cmp.Diff([]alertv1.Field{{Name: "proc.name", Value: "bash"}, {Name: "proc.aname[1]", Value: "sshd"}, {Name: "evt.args"}}, a.Fields); diff != "" {
+					if diff := cmp.Diff([]alertv1.Field{{Name: "proc.name", Value: "bash"}, {Name: "proc.aname[1]", Value: "sshd"}, {Name: "util.cnt"}}, a.Fields); diff != "" {
 						t.Error(diff)
 					}
 				}

@@ -111,7 +111,7 @@ func TestWarnings(t *testing.T) {
 		{"exception twice", base + "  exceptions: [{name: e, fields: proc.name}, {name: e, fields: fd.name}]\n", []falco.Code{falco.WarnExceptionName}},
 		{"exception without values", base + "  exceptions: [{name: e, fields: proc.name}]\n- rule: r\n  exceptions: [{name: e}]\n  override: {exceptions: append}\n", []falco.Code{falco.WarnAppendNoValues}},
 		{"container.info", strings.Replace(base, "%proc.name", "%container.info", 1), []falco.Code{falco.WarnDeprecated}},
-		{"missing", named("r", "evt.type = openat and fd.types in (file)"), []falco.Code{falco.WarnNotInGyre, falco.WarnNotInGyre}},
+		{"missing", named("r", "evt.type = openat and util.cnt = 1"), []falco.Code{falco.WarnNotInGyre, falco.WarnNotInGyre}},
 		{"alias", "- list: l\n  items: &a [x, y]\n- list: m\n  items: *a\n" + named("r", "evt.type = openat and proc.name in (l, m)"), nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {

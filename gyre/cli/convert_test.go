@@ -31,7 +31,7 @@ const falcoRules = `
 - rule: Shell
   desc: a shell
   condition: evt.type = execve and proc.name in (shells)
-  output: "%10proc.name by %proc.aname[2] (%evt.args)"
+  output: "%10proc.name by %proc.aname[2] (%util.cnt)"
   priority: WARNING
 `
 
@@ -62,7 +62,7 @@ func TestConvertCondition(t *testing.T) {
 
 func TestConvertFiles(t *testing.T) {
 	code, out, errs := run("rules", "convert", write(t, "f.yaml", falcoRules))
-	if code != 0 || !strings.Contains(errs, "gyre does not have evt.args, the output shows <NA>: arguments are fields of their own") {
+	if code != 0 || !strings.Contains(errs, "gyre does not have util.cnt, the output shows <NA>: it is for Sysdig's tables only") {
 		t.Fatal(code, errs)
 	}
 	want := `lists:

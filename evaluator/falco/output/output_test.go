@@ -55,7 +55,7 @@ func TestTemplate(t *testing.T) {
 		{"%fd.name", `/etc/a\x1bb`},
 		{"%toupper(proc.name) %tolower(proc.name) %len(proc.name) %b64(proc.args)", "CAT cat 3 aaa"},
 		{`%join("-", (proc.name, proc.pname)) %concat("a", proc.name) %basename(fd.name) %tolower(container.name)`, `Cat-bash aCat a\x1bb <NA>`},
-		{"%evt.args and %container.image.repository", "<NA> and <NA>"},
+		{"%util.cnt and %container.image.repository", "<NA> and <NA>"},
 		{"%syscall.type %evt.count %k8smeta.pod.name", "openat 1 <NA>"},
 		{"a\nb", "a b"},
 		{"%evt.is_open_write %evt.rawres %evt.type", "true 3 openat"},
@@ -72,7 +72,7 @@ func TestTemplate(t *testing.T) {
 }
 
 func TestFields(t *testing.T) {
-	p, err := output.Parse("%proc.aname[2] %fd.name %toupper(proc.name) %fd.name %evt.arg.fd %evt.args %evt.rawres")
+	p, err := output.Parse("%proc.aname[2] %fd.name %toupper(proc.name) %fd.name %evt.arg.fd %util.cnt %evt.rawres")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -83,15 +83,15 @@ func TestFields(t *testing.T) {
 		names = append(names, f.Name)
 		got[f.Name] = f.Value(v)
 	}
-	if diff := cmp.Diff([]string{"proc.aname[2]", "fd.name", "proc.name", "evt.arg.fd", "evt.args", "evt.rawres"}, names); diff != "" {
+	if diff := cmp.Diff([]string{"proc.aname[2]", "fd.name", "proc.name", "evt.arg.fd", "util.cnt", "evt.rawres"}, names); diff != "" {
 		t.Error(diff)
 	}
 	if diff := cmp.Diff(map[string]any{
-		"proc.aname[2]": "sshd", "fd.name": "/etc/a\x1bb", "proc.name": "Cat", "evt.arg.fd": "3", "evt.args": nil, "evt.rawres": int64(3),
+		"proc.aname[2]": "sshd", "fd.name": "/etc/a\x1bb", "proc.name": "Cat", "evt.arg.fd": "3", "util.cnt": nil, "evt.rawres": int64(3),
 	}, got); diff != "" {
 		t.Error(diff)
 	}
-	if diff := cmp.Diff([]string{"evt.args"}, p.Missing()); diff != "" {
+	if diff := cmp.Diff([]string{"util.cnt"}, p.Missing()); diff != "" {
 		t.Error(diff)
 	}
 }

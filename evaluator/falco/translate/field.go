@@ -24,8 +24,11 @@ var aliases = map[string]string{
 	"syscall.type": "evt.type",
 }
 
-// Alias is the name in the catalogue of a field that Falco knows under another one; other names are returned as they are.
+// Alias is the name in the catalogue of a field that Falco alone knows under this one; other names are returned as they are.
 func Alias(name string) string {
+	if _, ok := field.Lookup(name); ok {
+		return name
+	}
 	if a, ok := aliases[name]; ok {
 		return a
 	}
@@ -94,7 +97,7 @@ func (t *translator) find(u vocab.Use) value {
 	if f.Type == field.List && !u.List { // Falco has the elements in one string
 		v.text, v.cel = v.text+`.join(" ")`, field.String
 	}
-	if u.Name == "syscall.type" {
+	if u.Name == "syscall.type" && f.Name == "evt.type" {
 		v.guards = append(v.guards, relate("evt.type", "!=", `"procexit"`))
 		v.plain = false
 	}

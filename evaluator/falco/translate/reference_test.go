@@ -102,7 +102,7 @@ var values = map[string][]string{
 	"bool":    {"true", "false"},
 	"address": {"10.0.0.1", "::1", "192.168.1.1", "0:0:0:0:0:0:0:1"},
 	"network": {"10.0.0.0/8", "::/64", "192.168.1.1/32", "0.0.0.0/0"},
-	"type":    {"openat", "execve", "connect", "unlink", "sethostname"},
+	"type":    {"openat", "execve", "connect", "unlink", "get_mempolicy"},
 }
 
 var patterns = map[string][]string{
