@@ -18,7 +18,7 @@ func BenchmarkLoad(b *testing.B) {
 		var all strings.Builder
 		all.WriteString(text)
 		for i := 1; i < times; i++ {
-			for _, part := range strings.Split(text, "\n- ") {
+			for part := range strings.SplitSeq(text, "\n- ") {
 				if strings.HasPrefix(part, "rule:") {
 					all.WriteString("\n- " + strings.Replace(part, "rule: ", fmt.Sprintf("rule: %d ", i), 1))
 				}

@@ -225,6 +225,34 @@ func TestNames(t *testing.T) {
 	}
 }
 
+// TestConvertedOutput prints the same from a Falco rule and from the native rule that it becomes.
+func TestConvertedOutput(t *testing.T) {
+	const out = `%proc.name. (%20fd.name)[%proc.aname[1]] %k8smeta.pod.name %evt.rawarg.flags %evt.count %syscall.type %toupper(proc.name)%evt.arg[flags] %proc.env[A] %util.cnt`
+	l := falco.New(falco.Options{})
+	if res := l.Load("f", []byte(strings.Replace(base, "o %proc.name", "'"+out+"'", 1))); !res.Successful {
+		t.Fatal(res)
+	}
+	data, err := ruletest.Batch(ruletest.Case{
+		Event:   ruletest.Event{Kind: "openat", Ret: 3, Args: map[string]any{"name": "/etc/passwd", "flags": "O_RDWR"}},
+		Process: &ruletest.Process{Name: "cat", Env: []string{"A=1"}, Ancestors: []ruletest.Process{{Name: "sh"}}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := "cat. (/etc/passwd         )[sh] <NA> O_RDWR 1 openat CATO_RDWR 1 <NA>"
+	for _, files := range [][]rule.File{l.Native(true), {l.Convert("c")}} {
+		set, err := ruleset.Compile(files, ruleset.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := ""
+		each(t, set, data, func(r *ruleset.Rule, v *field.View) { got = string(r.Output.Append(nil, v)) })
+		if got != want {
+			t.Errorf("got  %s\nwant %s", got, want)
+		}
+	}
+}
+
 func TestByteOrderMark(t *testing.T) {
 	if res := falco.New(falco.Options{}).Load("f", []byte("\ufeff"+strings.ReplaceAll(base, "\n", "\r\n"))); !res.Successful {
 		t.Error(res)
@@ -282,8 +310,16 @@ func TestLongCondition(t *testing.T) {
 	}
 }
 
-// matches evaluates the only event of a batch and returns the names of the rules that match.
+// matches returns the names of the rules that match the events of a batch.
 func matches(t *testing.T, set *ruleset.Set, data []byte) []string {
+	t.Helper()
+	var out []string
+	each(t, set, data, func(r *ruleset.Rule, _ *field.View) { out = append(out, r.Name) })
+	return out
+}
+
+// each calls hit for every match of a batch.
+func each(t *testing.T, set *ruleset.Set, data []byte, hit func(*ruleset.Rule, *field.View)) {
 	t.Helper()
 	var b eventv1.Batch
 	if err := eventv1.NewDecoder().Decode(data, &b); err != nil {
@@ -292,15 +328,13 @@ func matches(t *testing.T, set *ruleset.Set, data []byte) []string {
 	r, e, v := eventv1.NewReader(), eventv1.Event{}, field.NewView()
 	r.Reset(&b)
 	v.Batch(&b)
-	var out []string
 	for r.Next(&e) {
 		v.Event(&e)
-		set.Engine().Eval(v, &e, func(r *ruleset.Rule) { out = append(out, r.Name) })
+		set.Engine().Eval(v, &e, func(r *ruleset.Rule) { hit(r, v) })
 	}
 	if err := r.Err(); err != nil {
 		t.Fatal(err)
 	}
-	return out
 }
 
 func TestIs(t *testing.T) {

@@ -16,6 +16,7 @@ import (
 	"strings"
 
 	"github.com/gyre-sec/gyre/evaluator/falco/filter"
+	"github.com/gyre-sec/gyre/evaluator/falco/translate"
 	"github.com/gyre-sec/gyre/schemas/field"
 )
 
@@ -162,10 +163,24 @@ func (t Template) Native() string {
 		case p.missing:
 			b.WriteString(Absent)
 		default:
-			b.WriteString("%" + p.source)
+			b.WriteString(nativeName(p.source))
 		}
 	}
 	return b.String()
+}
+
+// nativeName is a field or transformer as native templates spell it.
+func nativeName(source string) string {
+	plain := !strings.ContainsAny(source, "[(") && (source[0] < '0' || source[0] > '9')
+	if _, ok := field.Lookup(source); ok || !plain {
+		return "%" + source
+	}
+	for _, name := range []string{translate.Alias(source), strings.Replace(source, "evt.rawarg.", "evt.arg.", 1)} {
+		if _, ok := field.Lookup(name); ok {
+			return "%" + name
+		}
+	}
+	return "1" // evt.count
 }
 
 // Element is a field with an argument or a width, or a transformer, within a native template.
