@@ -53,7 +53,7 @@ func TestErrors(t *testing.T) {
 		{"grammar, folded", "- rule: r\n  desc: d\n  condition: >\n    evt.type = openat\n      and proc.name ~ x\n  output: o\n  priority: INFO\n", falco.ErrCompileCondition, "f:5:21: "},
 		{"field", named("r", "proc.nam = x"), falco.ErrCompileCondition, "f:3:14: LOAD_ERR_COMPILE_CONDITION: rule \"r\": nonexistent field proc.nam"},
 		{"field in a macro", "- macro: m\n  condition: proc.nam = x\n" + named("r", "m"), falco.ErrCompileCondition, "f:2:14: LOAD_ERR_COMPILE_CONDITION: macro \"m\": nonexistent field proc.nam (in a macro of rule r)"},
-		{"type", named("r", "evt.type = opnat"), falco.ErrCompileCondition, "f:3:25: LOAD_ERR_COMPILE_CONDITION: rule \"r\": nonexistent field: unknown event type opnat"},
+		{"type", named("r", "evt.type = opnat"), falco.ErrCompileCondition, "f:3:25: LOAD_ERR_COMPILE_CONDITION: rule \"r\": unknown event type opnat"},
 		{"output", strings.Replace(base, "%proc.name", "%proc.nam", 1), falco.ErrCompileOutput, "f:4:13: LOAD_ERR_COMPILE_OUTPUT: rule \"r\": nonexistent field proc.nam"},
 		{"macro", named("r", "evt.type = openat and nosuch"), falco.ErrValidate, "f:3:36: LOAD_ERR_VALIDATE: rule \"r\": Undefined macro 'nosuch' used in filter."},
 		{"later macro", "- macro: a\n  condition: b\n- macro: b\n  condition: evt.type = openat\n", falco.ErrValidate, "Undefined macro 'b' used in filter."},

@@ -13,9 +13,6 @@ import (
 	"github.com/gyre-sec/gyre/schemas/field"
 )
 
-// errInvalid marks names that Falco does not know.
-var errInvalid = vocab.ErrUnknown
-
 // element is a field or a transformer of a template.
 type element struct {
 	field *field.Field

@@ -17,6 +17,7 @@ import (
 
 	"github.com/gyre-sec/gyre/evaluator/falco/filter"
 	"github.com/gyre-sec/gyre/evaluator/falco/translate"
+	"github.com/gyre-sec/gyre/evaluator/falco/vocab"
 	"github.com/gyre-sec/gyre/schemas/field"
 )
 
@@ -126,7 +127,7 @@ func longest(s string) (element, int, error) {
 		if i := strings.IndexAny(word, " \t\n%"); i >= 0 {
 			word = word[:i]
 		}
-		return element{}, 0, fmt.Errorf("%w: there is no field %q", errInvalid, "%"+word)
+		return element{}, 0, vocab.Unknown("there is no field %q", "%"+word)
 	}
 	var first error
 	for end := n; end > 0; end-- {

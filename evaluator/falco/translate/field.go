@@ -1,7 +1,6 @@
 package translate
 
 import (
-	"fmt"
 	"slices"
 	"strconv"
 
@@ -222,7 +221,7 @@ func argumentAt(u vocab.Use, n int) value {
 // knownType checks the name of an event type; seen tells whether the collector reports it.
 func knownType(name string) (seen bool, err error) {
 	if len(vocab.CodesOf(name)) == 0 {
-		return false, fmt.Errorf("%w: unknown event type %s", ErrUnknown, name)
+		return false, vocab.Unknown("unknown event type %s", name)
 	}
 	_, seen = eventv1.ParseKind(name)
 	return seen, nil

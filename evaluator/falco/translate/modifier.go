@@ -27,6 +27,8 @@ func (t *translator) modified(v value, op, mod string, values []string) (cond, e
 		return t.plainCheck(v, op, values)
 	case op == "=" && mod == filter.AnyOf:
 		return t.plainCheck(v, "in", values)
+	case op == "=" && mod == filter.OneOf && v.typ.Group() == vocab.Text:
+		return t.plainCheck(v, "in", once(values))
 	case op == "!=" && mod == filter.AllOf:
 		in, err := t.plainCheck(v, "in", values)
 		return and(v.there(), not(in)), err
@@ -58,8 +60,26 @@ func (t *translator) modified(v value, op, mod string, values []string) (cond, e
 	return exactlyOne(parts), nil
 }
 
+// once leaves the values that occur once: one that occurs twice is never equal to exactly one.
+func once(values []string) []string {
+	n := map[string]int{}
+	for _, s := range values {
+		n[s]++
+	}
+	var out []string
+	for _, s := range values {
+		if n[s] == 1 {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
 // exactlyOne holds if one part does and the others do not.
 func exactlyOne(parts []cond) cond {
+	if len(parts) == 2 {
+		return relate(parts[0].within(sum), "!=", parts[1].within(sum))
+	}
 	texts := make([]string, len(parts))
 	for i, p := range parts {
 		texts[i] = p.text

@@ -12,6 +12,9 @@ func (t *translator) types(v value, op, mod string, values []string) (cond, erro
 		}
 		return t.plainCheck(v, op, values)
 	}
+	if len(values) == 1 { // one of one is all of it
+		mod = ""
+	}
 	var kept []string
 	for _, name := range values {
 		seen, err := knownType(name)

@@ -14,8 +14,20 @@ type Use struct {
 	HasArg bool
 }
 
-// ErrUnknown is wrapped by errors about a name that Falco does not know, which a rule with skip-if-unknown-filter survives.
-var ErrUnknown = errors.New("nonexistent field")
+// ErrUnknown is what errors about a field or an event type that Falco does not know are; a rule with skip-if-unknown-filter survives them.
+var ErrUnknown = errors.New("unknown name")
+
+// unknown is a message that is an [ErrUnknown].
+type unknown string
+
+// Error implements error.
+func (u unknown) Error() string { return string(u) }
+
+// Is makes errors.Is find ErrUnknown.
+func (u unknown) Is(target error) bool { return target == ErrUnknown }
+
+// Unknown returns an error with this message that is an [ErrUnknown].
+func Unknown(format string, args ...any) error { return unknown(fmt.Sprintf(format, args...)) }
 
 // dotted are the fields whose argument can follow a dot.
 var dotted = []string{"evt.arg", "evt.rawarg", "evt.type.is", "evt.abspath", "thread.cgroup"}
@@ -34,7 +46,7 @@ func Resolve(name, arg string, hasArg bool) (Use, error) {
 	u := Use{f, arg, hasArg}
 	switch {
 	case !ok:
-		return u, fmt.Errorf("%w %s", ErrUnknown, name)
+		return u, Unknown("nonexistent field %s", name)
 	case f.ArgRequired && !hasArg:
 		return u, fmt.Errorf("field %s needs an argument, as in %s[x]", name, name)
 	case hasArg && !f.ArgAllowed:
@@ -55,7 +67,7 @@ func (u Use) check() error {
 		}
 	case "evt.type.is":
 		if len(CodesOf(u.Arg)) == 0 {
-			return fmt.Errorf("unknown event type %s", u.Arg)
+			return Unknown("unknown event type %s", u.Arg)
 		}
 	case "evt.abspath":
 		if u.Arg != "src" && u.Arg != "dst" {
