@@ -19,11 +19,18 @@ type Config struct {
 	Poll        time.Duration `yaml:"poll" doc:"how often directories are looked at for changes"`
 	Concurrency int           `yaml:"concurrency" doc:"batches evaluated at once; 0 means one per CPU"`
 	MaxRules    int           `yaml:"max_rules" doc:"rules allowed in all files together"`
+
+	FalcoMatching string   `yaml:"falco_matching" doc:"of the rules from Falco files that match an event, first: only the first one raises an alert, as in Falco; all: each does"`
+	FalcoPriority string   `yaml:"falco_priority" doc:"rules from Falco files of a less severe priority are left out; empty for none"`
+	FalcoDisable  []string `yaml:"falco_disable" doc:"rules from Falco files to switch off: names, with * and ?, or tag:NAME"`
+	FalcoEnable   []string `yaml:"falco_enable" doc:"rules from Falco files to switch on, after those to switch off"`
+	FalcoOutput   string   `yaml:"falco_append_output" doc:"text with %fields that is put behind the output of every rule from a Falco file"`
+	FalcoFields   []string `yaml:"falco_extra_fields" doc:"fields attached to the alerts of every rule from a Falco file"`
 }
 
 // DefaultConfig is the shipped rules and the bucket "rules".
 func DefaultConfig() Config {
-	return Config{Builtin: true, KV: "rules", Poll: 2 * time.Second, MaxRules: 10_000}
+	return Config{Builtin: true, KV: "rules", Poll: 2 * time.Second, MaxRules: 10_000, FalcoMatching: matchFirst}
 }
 
 // Validate checks what can be checked without a server.
@@ -35,6 +42,12 @@ func (c Config) Validate() error {
 		return fmt.Errorf("%w: concurrency is %d, want 0 to 1024", ErrConfig, c.Concurrency)
 	case c.MaxRules < 1:
 		return fmt.Errorf("%w: max_rules is %d, want at least 1", ErrConfig, c.MaxRules)
+	}
+	if c.FalcoMatching != matchFirst && c.FalcoMatching != matchAll {
+		return fmt.Errorf("%w: falco_matching is %q, want %s or %s", ErrConfig, c.FalcoMatching, matchFirst, matchAll)
+	}
+	if _, err := c.falco(); err != nil {
+		return fmt.Errorf("%w: falco_priority: %w", ErrConfig, err)
 	}
 	for _, d := range c.Dirs {
 		st, err := os.Stat(d)

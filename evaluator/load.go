@@ -3,7 +3,6 @@ package evaluator
 import (
 	"context"
 	"crypto/sha256"
-	"errors"
 	"fmt"
 	"io/fs"
 	"maps"
@@ -14,6 +13,7 @@ import (
 	"time"
 
 	"github.com/gyre-sec/gyre/bus"
+	"github.com/gyre-sec/gyre/evaluator/falco"
 	"github.com/gyre-sec/gyre/evaluator/rule"
 	"github.com/gyre-sec/gyre/evaluator/rules"
 	"github.com/gyre-sec/gyre/evaluator/ruleset"
@@ -33,18 +33,31 @@ type input struct {
 	data  []byte
 }
 
-// ReadDir reads and parses the rule files below a directory, as the evaluator does:
-// *.yaml and *.yml, apart from cases.yaml, which holds tests.
-func ReadDir(dir string) ([]rule.File, error) {
-	in, err := readDir(dir, layerDirs)
-	if err != nil {
-		return nil, err
+// ReadFiles reads and parses rule files and directories of them, as the evaluator does; files may be Falco's.
+func ReadFiles(paths []string) ([]rule.File, error) {
+	var in []input
+	for _, p := range paths {
+		list := []string{p}
+		if st, err := os.Stat(p); err != nil {
+			return nil, fmt.Errorf("read rules: %w", err)
+		} else if st.IsDir() {
+			if list, err = RuleFiles(p); err != nil {
+				return nil, err
+			}
+		}
+		more, err := readFiles(list, layerDirs)
+		if err != nil {
+			return nil, err
+		}
+		in = append(in, more...)
 	}
-	return parse(in)
+	files, _, err := parse(in, falco.Options{})
+	return files, err
 }
 
-func readDir(dir string, layer int) ([]input, error) {
-	var list []input
+// RuleFiles lists the rule files below a directory: *.yaml and *.yml, without hidden ones and cases.yaml.
+func RuleFiles(dir string) ([]string, error) {
+	var list []string
 	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
@@ -56,14 +69,9 @@ func readDir(dir string, layer int) ([]input, error) {
 			}
 			return nil
 		}
-		if ext := filepath.Ext(name); d.IsDir() || name == "cases.yaml" || ext != ".yaml" && ext != ".yml" {
-			return nil
+		if ext := filepath.Ext(name); !d.IsDir() && name != "cases.yaml" && (ext == ".yaml" || ext == ".yml") {
+			list = append(list, path)
 		}
-		data, err := os.ReadFile(path)
-		if err != nil {
-			return err
-		}
-		list = append(list, input{path, layer, data})
 		return nil
 	})
 	if err != nil {
@@ -72,19 +80,24 @@ func readDir(dir string, layer int) ([]input, error) {
 	return list, nil
 }
 
-func parse(in []input) ([]rule.File, error) {
-	var errs rule.Errors
-	files := make([]rule.File, 0, len(in))
-	for _, x := range in {
-		f, err := rule.Parse(x.name, x.data)
-		var list rule.Errors
-		if errors.As(err, &list) {
-			errs = append(errs, list...)
-		}
-		f.Layer = x.layer
-		files = append(files, f)
+func readDir(dir string, layer int) ([]input, error) {
+	paths, err := RuleFiles(dir)
+	if err != nil {
+		return nil, err
 	}
-	return files, errs.Err()
+	return readFiles(paths, layer)
+}
+
+func readFiles(paths []string, layer int) ([]input, error) {
+	list := make([]input, 0, len(paths))
+	for _, path := range paths {
+		data, err := os.ReadFile(path)
+		if err != nil {
+			return nil, fmt.Errorf("read rules: %w", err)
+		}
+		list = append(list, input{path, layer, data})
+	}
+	return list, nil
 }
 
 // inputs reads everything that rules are made of now.
@@ -131,7 +144,11 @@ func (e *Evaluator) load() error {
 		return nil
 	}
 	e.tried = sum
-	files, err := parse(in)
+	o, err := e.cfg.falco()
+	if err != nil {
+		return e.refused(err)
+	}
+	files, warnings, err := parse(in, o)
 	if err != nil {
 		return e.refused(err)
 	}
@@ -148,7 +165,12 @@ func (e *Evaluator) load() error {
 	if err != nil {
 		return e.refused(err)
 	}
-	e.current.Store(newGeneration(set))
+	for _, w := range warnings {
+		if w.Code == falco.WarnNotInGyre || w.Code == falco.WarnUnknownSource {
+			e.log.Warn("rule of a Falco file is not fully supported", "err", w.String())
+		}
+	}
+	e.current.Store(newGeneration(set, e.cfg.FalcoMatching == matchFirst))
 	e.m.perRule.set.Store(set)
 	e.m.loads.WithLabelValues("ok").Inc()
 	e.m.rules.Set(float64(len(set.Rules())))

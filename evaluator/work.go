@@ -18,10 +18,11 @@ type generation struct {
 	pool sync.Pool
 }
 
-func newGeneration(set *ruleset.Set) *generation {
+// newGeneration makes the generation of a set; first says that of the matching rules from Falco files only the first counts.
+func newGeneration(set *ruleset.Set, first bool) *generation {
 	g := &generation{set: set}
 	g.pool.New = func() any {
-		return &work{digest: set.Digest(), engine: set.Engine(), decoder: eventv1.NewDecoder(), reader: eventv1.NewReader(), view: field.NewView()}
+		return &work{digest: set.Digest(), first: first, engine: set.Engine(), decoder: eventv1.NewDecoder(), reader: eventv1.NewReader(), view: field.NewView()}
 	}
 	return g
 }
@@ -29,6 +30,7 @@ func newGeneration(set *ruleset.Set) *generation {
 // work is what one goroutine needs to evaluate a batch; it is reused.
 type work struct {
 	digest  string
+	first   bool
 	engine  ruleset.Engine
 	decoder *eventv1.Decoder
 	reader  *eventv1.Reader
@@ -59,10 +61,22 @@ func (w *work) run(data []byte) error {
 	if len(w.batch.Lost) > 0 {
 		w.add(lostAlert(&w.batch, w.digest))
 	}
-	emit := func(r *ruleset.Rule) { w.add(newAlert(r, w.digest, w.view, w.text)) }
+	var falco *ruleset.Rule // the first one that matched the event, in Falco's order
+	emit := func(r *ruleset.Rule) {
+		switch {
+		case r.Falco == 0 || !w.first:
+			w.add(newAlert(r, w.digest, w.view, w.text))
+		case falco == nil || r.Falco < falco.Falco:
+			falco = r
+		}
+	}
 	for w.reader.Next(&w.event) {
 		w.view.Event(&w.event)
 		w.engine.Eval(w.view, &w.event, emit)
+		if falco != nil {
+			w.add(newAlert(falco, w.digest, w.view, w.text))
+			falco = nil
+		}
 	}
 	if err := w.reader.Err(); err != nil {
 		return err

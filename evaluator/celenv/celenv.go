@@ -16,7 +16,7 @@
 //	s.basename()             what follows the last slash
 //	s.lower()                lower case
 //	s.b64decode()            what the base64 text s stands for, "" if it is none
-//	s.iequals(x|list)        without regard to case; also icontains, istartsWith, iendsWith and iglob
+//	s.iequals(x|list)        without regard to the case of ASCII letters; also icontains, istartsWith, iendsWith and iglob
 //	list.ancestor(n)         the n-th element, counted from 0; "" if the list is not that long
 package celenv
 

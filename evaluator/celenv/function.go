@@ -12,7 +12,8 @@ import (
 )
 
 func functions() []cel.EnvOption {
-	return []cel.EnvOption{
+	return append(
+		falcoFunctions(),
 		either("glob", Glob),
 		either("pathPrefix", PathPrefix),
 		either("inCidr", InCIDR),
@@ -28,12 +29,12 @@ func functions() []cel.EnvOption {
 		either("iendsWith", folded(strings.HasSuffix)),
 		either("iglob", folded(Glob)),
 		cel.Function("ancestor", cel.MemberOverload("gyre_ancestor", []*cel.Type{cel.ListType(cel.StringType), cel.IntType}, cel.StringType, cel.BinaryBinding(ancestor))),
-	}
+	)
 }
 
-// folded compares the lower-case forms of both sides.
+// folded compares both sides without regard to the case of ASCII letters, as Falco does.
 func folded(fn func(s, arg string) bool) func(s, arg string) bool {
-	return func(s, arg string) bool { return fn(strings.ToLower(s), strings.ToLower(arg)) }
+	return func(s, arg string) bool { return fn(LowerASCII(s), LowerASCII(arg)) }
 }
 
 // ancestor is the element of a list at a place, "" if there is none there.

@@ -6,6 +6,8 @@ import (
 	"cel.dev/cel-go/common/ast"
 	"cel.dev/cel-go/common/operators"
 	"cel.dev/cel-go/common/types"
+
+	"github.com/gyre-sec/gyre/evaluator/celenv"
 )
 
 // tests are the functions that test a string against one pattern or a list.
@@ -25,7 +27,7 @@ func constPattern(m mode, fold bool, pats []string) *pattern {
 	if fold {
 		lower := make([]string, len(pats))
 		for i, p := range pats {
-			lower[i] = strings.ToLower(p)
+			lower[i] = celenv.LowerASCII(p)
 		}
 		pats = lower
 	}

@@ -299,7 +299,7 @@ func (x *generator) dynamic(n *node) boolFunc {
 	get, test := x.str(n.args[0]), simpleTest(mode(n.num))
 	if n.str != "" {
 		plain := test
-		test = func(s, pat string) bool { return plain(strings.ToLower(s), strings.ToLower(pat)) }
+		test = func(s, pat string) bool { return plain(celenv.LowerASCII(s), celenv.LowerASCII(pat)) }
 	}
 	if n.args[1].typ == tStr {
 		pat := x.str(n.args[1])

@@ -3,7 +3,6 @@ package compile
 import (
 	"errors"
 	"slices"
-	"strings"
 	"unsafe"
 
 	"github.com/gyre-sec/gyre/schemas/eventv1"
@@ -230,25 +229,18 @@ func (m *Machine) text(slot int32) string {
 	return t.value
 }
 
-// lower is strings.ToLower without an allocation for ASCII; the result is valid until the next call.
+// lower is celenv.LowerASCII without an allocation; the result is valid until the next call.
 func (m *Machine) lower(s string) string {
 	i := 0
-	for ; i < len(s); i++ {
-		if c := s[i]; c >= 0x80 {
-			return strings.ToLower(s)
-		} else if 'A' <= c && c <= 'Z' {
-			break
-		}
+	for i < len(s) && (s[i] < 'A' || 'Z' < s[i]) {
+		i++
 	}
 	if i == len(s) {
 		return s
 	}
 	m.buf = append(m.buf[:0], s...)
 	for ; i < len(m.buf); i++ {
-		switch c := m.buf[i]; {
-		case c >= 0x80:
-			return strings.ToLower(s)
-		case 'A' <= c && c <= 'Z':
+		if c := m.buf[i]; 'A' <= c && c <= 'Z' {
 			m.buf[i] = c + ('a' - 'A')
 		}
 	}

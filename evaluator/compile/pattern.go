@@ -45,7 +45,7 @@ func (p *pattern) String() string {
 // holds is the plain form of the test, for constants.
 func (p *pattern) holds(s string) bool {
 	if p.fold {
-		s = strings.ToLower(s)
+		s = celenv.LowerASCII(s)
 	}
 	test := simpleTest(p.mode)
 	for _, x := range p.pats {

@@ -58,7 +58,10 @@ type Rule struct {
 	Enabled    bool
 	Fields     []Text
 	References []string
-	Pos        Pos
+	// Falco is 0 for a native rule. For one from a Falco file it is the place in Falco's order, from 1:
+	// its output is a Falco template.
+	Falco int
+	Pos   Pos
 }
 
 // Text is a string of a file that remembers where its characters stand.

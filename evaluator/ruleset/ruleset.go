@@ -267,7 +267,7 @@ func (c *compiler) rule(d *defined) *Rule {
 			r.Kinds = append(r.Kinds, kind)
 		}
 	}
-	if len(c.errs) == before && r.mask == (mask{}) {
+	if len(c.errs) == before && r.mask == (mask{}) && d.Falco == 0 { // Falco loads such rules
 		c.fail(d.file, d.Condition.Pos, "no event type satisfies it", "condition of rule %s can never be true", d.ID)
 	}
 	p, err := c.env.Program(a)
@@ -295,6 +295,9 @@ func (c *compiler) digest(rules []*Rule) string {
 	}
 	for _, r := range rules {
 		put("rule", r.ID, r.Name, r.Source, r.Priority.String(), r.Condition.Value, r.Rule.Output.Value)
+		if r.Falco > 0 {
+			put("falco")
+		}
 		put(r.Tags...)
 		put(r.MITRE...)
 		for _, f := range r.Fields {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/gyre-sec/gyre/evaluator"
 	"github.com/gyre-sec/gyre/evaluator/rule"
 	"github.com/gyre-sec/gyre/evaluator/ruleset"
 )
@@ -22,7 +23,7 @@ func (a *app) notCompiled(set *ruleset.Set, files []rule.File) {
 
 func (a *app) explainCommand() *cobra.Command {
 	return &cobra.Command{Use: "explain ID [DIR...]", Short: "Say what a rule means, which fields and events it needs and how it is compiled", Args: cobra.MinimumNArgs(1), RunE: func(_ *cobra.Command, args []string) error {
-		own, err := readRules(args[1:])
+		own, err := evaluator.ReadFiles(args[1:])
 		if err != nil {
 			return err
 		}

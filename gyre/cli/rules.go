@@ -2,7 +2,6 @@ package cli
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -22,11 +21,14 @@ import (
 )
 
 func (a *app) fieldsCommand() *cobra.Command {
-	var asJSON, markdown bool
+	var asJSON, markdown, falcoFields bool
 	c := &cobra.Command{Use: "fields [PREFIX]", Short: "List the fields that rules can use", Args: cobra.MaximumNArgs(1), RunE: func(_ *cobra.Command, args []string) error {
 		prefix := ""
 		if len(args) > 0 {
 			prefix = args[0]
+		}
+		if falcoFields {
+			return a.falcoFields(prefix, asJSON, markdown)
 		}
 		enc := json.NewEncoder(a.out)
 		enc.SetEscapeHTML(false)
@@ -62,35 +64,21 @@ func (a *app) fieldsCommand() *cobra.Command {
 	}}
 	c.Flags().BoolVar(&asJSON, "json", false, "one JSON object per line")
 	c.Flags().BoolVar(&markdown, "markdown", false, "as a Markdown table")
+	c.Flags().BoolVar(&falcoFields, "falco", false, "list Falco's fields instead, and whether gyre has them")
 	return c
 }
 
 func (a *app) rulesCommand() *cobra.Command {
-	c := &cobra.Command{Use: "rules", Short: "Check, test and list rules"}
+	c := &cobra.Command{Use: "rules", Short: "Check, convert, test and list rules"}
 	c.AddCommand(
 		a.explainCommand(),
-		&cobra.Command{Use: "check FILE...", Short: "Check rule files, or directories of them", Args: cobra.MinimumNArgs(1), RunE: func(_ *cobra.Command, args []string) error {
-			own, err := readRules(args)
-			if err != nil {
-				return err
-			}
-			set, err := compile(own)
-			if err != nil {
-				return err
-			}
-			a.notCompiled(set, own)
-			n := 0
-			for _, f := range own {
-				n += len(f.Rules)
-			}
-			_, err = fmt.Fprintf(a.out, "%d files, %d rules: ok\n", len(own), n)
-			return err
-		}},
+		a.checkCommand(),
+		a.convertCommand(),
 		&cobra.Command{Use: "test [DIR...]", Short: "Run the cases of rules: the shipped ones, or those of directories with rule files and cases.yaml", RunE: func(_ *cobra.Command, args []string) error {
 			return a.testRules(args)
 		}},
 		&cobra.Command{Use: "list [DIR...]", Short: "List the shipped rules, with those of directories over them", RunE: func(_ *cobra.Command, args []string) error {
-			own, err := readRules(args)
+			own, err := evaluator.ReadFiles(args)
 			if err != nil {
 				return err
 			}
@@ -111,33 +99,14 @@ func (a *app) rulesCommand() *cobra.Command {
 	return c
 }
 
-// readRules reads rule files and directories.
-func readRules(paths []string) ([]rule.File, error) {
-	var files []rule.File
-	var errs []error
-	for _, p := range paths {
-		st, err := os.Stat(p)
-		if err != nil {
-			errs = append(errs, fmt.Errorf("read rules: %w", err))
-			continue
-		}
-		if st.IsDir() {
-			list, err := evaluator.ReadDir(p)
-			files = append(files, list...)
-			errs = append(errs, err)
-			continue
-		}
-		data, err := os.ReadFile(p)
-		if err != nil {
-			errs = append(errs, fmt.Errorf("read rules: %w", err))
-			continue
-		}
-		f, err := rule.Parse(p, data)
-		f.Layer = 1
-		files = append(files, f)
-		errs = append(errs, err)
+func (a *app) checkCommand() *cobra.Command {
+	var asJSON bool
+	c := &cobra.Command{
+		Use: "check FILE...", Short: "Check rule files, or directories of them: gyre's own and Falco's", Args: cobra.MinimumNArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error { return a.checkRules(args, asJSON) },
 	}
-	return files, errors.Join(errs...)
+	c.Flags().BoolVar(&asJSON, "json", false, "print the result as one JSON object, in the form of `falco -V` with json_output")
+	return c
 }
 
 // compile puts files over the shipped rules, as the evaluator does.
@@ -150,7 +119,7 @@ func compile(own []rule.File) (*ruleset.Set, error) {
 }
 
 func (a *app) testRules(dirs []string) error {
-	own, err := readRules(dirs)
+	own, err := evaluator.ReadFiles(dirs)
 	if err != nil {
 		return err
 	}

@@ -4,13 +4,18 @@ package docs
 import (
 	"os"
 	"path/filepath"
+	"reflect"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/nats-io/nats-server/v2/server"
 
 	"github.com/gyre-sec/gyre/daemon"
+	"github.com/gyre-sec/gyre/evaluator"
+	"github.com/gyre-sec/gyre/evaluator/falco"
+	"github.com/gyre-sec/gyre/evaluator/falco/translate"
 	"github.com/gyre-sec/gyre/evaluator/rule"
 	"github.com/gyre-sec/gyre/evaluator/ruleset"
 	"github.com/gyre-sec/gyre/gyre/up"
@@ -85,7 +90,7 @@ func TestMakeTargetsExist(t *testing.T) {
 }
 
 func TestLinksAndExamples(t *testing.T) {
-	docs := []string{"README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "docs/rules.md", "docs/operations.md", "docs/performance.md", "docs/actions.md", "docs/events.md", "docs/outputs.md"}
+	docs := []string{"README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "docs/rules.md", "docs/falco.md", "docs/operations.md", "docs/performance.md", "docs/actions.md", "docs/events.md", "docs/outputs.md"}
 	for _, doc := range docs {
 		for _, m := range regexp.MustCompile(`\]\(([^)#:]+)\)`).FindAllStringSubmatch(read(t, doc), -1) {
 			if _, err := os.Stat(filepath.Join(root, filepath.Dir(doc), m[1])); err != nil {
@@ -100,6 +105,33 @@ func TestLinksAndExamples(t *testing.T) {
 		}
 		if _, err := ruleset.Compile([]rule.File{f}, ruleset.Options{}); err != nil {
 			t.Error(err)
+		}
+	}
+}
+
+// TestFalcoExamples translates the conditions of docs/falco.md, which stand above their CEL.
+func TestFalcoExamples(t *testing.T) {
+	doc := read(t, "docs/falco.md")
+	n := 0
+	for _, block := range regexp.MustCompile("(?s)```text\n(.*?)```").FindAllStringSubmatch(doc, -1) {
+		for pair := range strings.SplitSeq(strings.TrimSpace(block[1]), "\n\n") {
+			in, want, _ := strings.Cut(pair, "\n")
+			c, err := translate.Parse(in, translate.Scope{})
+			if err != nil || c.CEL != want {
+				t.Errorf("%s\nis %s, %v\nwant %s", in, c.CEL, err, want)
+			}
+			n++
+		}
+	}
+	if n < 10 {
+		t.Errorf("%d examples", n)
+	}
+	for _, m := range regexp.MustCompile("`(?:evaluator\\.)?(falco_[a-z_]+)(?::[^`]*)?`").FindAllStringSubmatch(doc, -1) {
+		if m[1] == falco.Prefix {
+			continue
+		}
+		if !slices.ContainsFunc(reflect.VisibleFields(reflect.TypeFor[evaluator.Config]()), func(f reflect.StructField) bool { return f.Tag.Get("yaml") == m[1] }) {
+			t.Errorf("docs/falco.md names %s, which the configuration does not have", m[1])
 		}
 	}
 }
