@@ -50,17 +50,25 @@ func NewBuilder(lists map[string][]string, macros map[string]ast.Expr) *Builder 
 	return &Builder{t: &translator{g: newGraph(), lists: lists, macros: macros, done: map[string]*node{}}}
 }
 
-// Add compiles the checked condition of a rule, to be decided for events of these kinds. The
+// Add compiles the checked condition of a rule and those of its exceptions, to be decided for events of these kinds. The
 // error is [TooLarge], or [Unsupported] if it must be evaluated otherwise; the builder can be used on then.
-func (b *Builder) Add(rule int, cond ast.Expr, kinds []eventv1.Kind) error {
-	b.t.scope = b.t.scope[:0]
-	n, err := b.t.expr(cond)
-	if err != nil {
-		return fmt.Errorf("compile condition: %w", err)
+func (b *Builder) Add(rule int, cond ast.Expr, exceptions []ast.Expr, kinds []eventv1.Kind) error {
+	terms := make([]*node, 0, 1+len(exceptions))
+	for i, e := range append([]ast.Expr{cond}, exceptions...) {
+		b.t.scope = b.t.scope[:0]
+		n, err := b.t.expr(e)
+		if err != nil {
+			return fmt.Errorf("compile condition: %w", err)
+		}
+		if n.typ != tBool {
+			return unsupported("a condition that is not bool")
+		}
+		if i > 0 {
+			n = b.t.g.not(n)
+		}
+		terms = append(terms, n)
 	}
-	if n.typ != tBool {
-		return unsupported("a condition that is not bool")
-	}
+	n := b.t.g.and(terms...)
 	b.rules = append(b.rules, root{rule, n, kinds})
 	return nil
 }

@@ -15,7 +15,7 @@ import (
 )
 
 var (
-	fileKeys = []string{"lists", "macros", "rules"}
+	fileKeys = []string{"lists", "macros", "rules", "overrides"}
 	nameForm = regexp.MustCompile(`^[a-z_][a-z0-9_]*$`)
 	// celWords cannot be identifiers in CEL (language definition, "Syntax").
 	celWords = []string{
@@ -101,6 +101,10 @@ func (p *reader) document(n ast.Node) {
 		case "rules":
 			for _, item := range p.items(e.value, "rules") {
 				p.rule(item)
+			}
+		case "overrides":
+			for _, item := range p.items(e.value, "overrides") {
+				p.override(item)
 			}
 		default:
 			p.errorAt(e.pos, nearest(e.key, fileKeys), "unknown key %q", e.key)

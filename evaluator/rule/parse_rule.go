@@ -10,7 +10,7 @@ import (
 )
 
 var (
-	ruleKeys = []string{"id", "name", "description", "source", "condition", "output", "priority", "tags", "mitre", "enabled", "fields", "references"}
+	ruleKeys = []string{"id", "name", "description", "source", "condition", "output", "priority", "tags", "mitre", "enabled", "fields", "references", "exceptions"}
 	idForm   = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,99}$`)
 	// mitreForm is a technique or sub-technique (T1003.008) or a tactic (TA0006).
 	mitreForm = regexp.MustCompile(`^(T\d{4}(\.\d{3})?|TA\d{4})$`)
@@ -65,15 +65,7 @@ func (p *reader) ruleKey(r *Rule, e entry) {
 	case "output":
 		r.Output = p.text(e.value, e.key)
 	case "priority":
-		t := p.text(e.value, e.key)
-		if t.Value == "" {
-			return
-		}
-		v, err := alertv1.ParsePriority(t.Value)
-		if err != nil {
-			p.errorAt(t.Pos, "", "%v", err)
-		}
-		r.Priority = v
+		r.Priority = p.priority(e)
 	case "tags":
 		r.Tags = values(p.strings(e.value, e.key))
 	case "mitre":
@@ -84,17 +76,35 @@ func (p *reader) ruleKey(r *Rule, e entry) {
 			r.MITRE = append(r.MITRE, t.Value)
 		}
 	case "enabled":
-		b, ok := e.value.(*ast.BoolNode)
-		if !ok {
-			p.errorAt(posOf(e.value.GetToken()), "", "enabled must be true or false, not %s", describe(e.value))
-			return
-		}
-		r.Enabled = b.Value
+		r.Enabled = p.boolean(e)
 	case "fields":
 		r.Fields = p.strings(e.value, e.key)
 	case "references":
 		r.References = values(p.strings(e.value, e.key))
+	case "exceptions":
+		r.Exceptions = p.exceptions(e)
 	default:
 		p.errorAt(e.pos, nearest(e.key, ruleKeys), "unknown key %q in a rule", e.key)
 	}
+}
+
+func (p *reader) priority(e entry) alertv1.Priority {
+	t := p.text(e.value, e.key)
+	if t.Value == "" {
+		return 0
+	}
+	v, err := alertv1.ParsePriority(t.Value)
+	if err != nil {
+		p.errorAt(t.Pos, "", "%v", err)
+	}
+	return v
+}
+
+func (p *reader) boolean(e entry) bool {
+	b, ok := e.value.(*ast.BoolNode)
+	if !ok {
+		p.errorAt(placeOf(e.value), "", "%s must be true or false, not %s", e.key, describe(e.value))
+		return false
+	}
+	return b.Value
 }

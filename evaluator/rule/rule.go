@@ -3,8 +3,8 @@
 // place of everything, so that whoever compiles a condition can report an error at
 // its line and column in the file. It does not compile conditions.
 //
-// A file is one or more YAML documents, each a mapping with the keys lists, macros
-// and rules. Values are immutable after [Parse].
+// A file is one or more YAML documents, each a mapping with the keys lists, macros,
+// rules and overrides. Values are immutable after [Parse].
 package rule
 
 import "github.com/gyre-sec/gyre/schemas/alertv1"
@@ -27,6 +27,26 @@ type File struct {
 	Lists  []List
 	Macros []Macro
 	Rules  []Rule
+	// Overrides change rules of this or lower layers, which stay as they are in their files.
+	Overrides []Override
+}
+
+// Exception is a condition under which a rule does not match.
+type Exception struct {
+	Name      string
+	Condition Text
+}
+
+// Override changes a rule of another file.
+type Override struct {
+	Rule Text
+	// Enabled, Priority replace what the rule says; nil leaves it.
+	Enabled  *bool
+	Priority *alertv1.Priority
+	// Tags and Exceptions are added; an exception of the same name is replaced.
+	Tags       []string
+	Exceptions []Exception
+	Pos        Pos
 }
 
 // List is a named constant that conditions use with `in` and the *Any functions.
@@ -60,8 +80,9 @@ type Rule struct {
 	References []string
 	// Falco is 0 for a native rule. For one from a Falco file it is the place in Falco's order, from 1:
 	// its output is a Falco template.
-	Falco int
-	Pos   Pos
+	Falco      int
+	Exceptions []Exception
+	Pos        Pos
 }
 
 // Text is a string of a file that remembers where its characters stand.

@@ -35,7 +35,7 @@ func (c *compiler) assemble(interpret bool) {
 	for i, r := range s.rules {
 		err := errors.New("asked for")
 		if !interpret {
-			err = b.Add(i, r.ast.NativeRep().Expr(), kinds[i])
+			err = b.Add(i, r.ast.NativeRep().Expr(), r.exceptExprs(), kinds[i])
 		}
 		var big *compile.TooLarge
 		if errors.As(err, &big) {

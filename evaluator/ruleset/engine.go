@@ -80,8 +80,7 @@ func (x *engine) Eval(v *field.View, e *eventv1.Event, emit func(*Rule)) {
 func (x *engine) interpret(v *field.View, kind eventv1.Kind, hits []compile.Hit) []compile.Hit {
 	x.scope.next(v)
 	for _, i := range x.set.interpreted[kind] {
-		out, _, err := x.set.rules[i].program.Eval(x.scope)
-		if err != nil || out == types.True {
+		if match, err := x.set.rules[i].interpret(x.scope); match || err != nil {
 			hits = append(hits, compile.Hit{Rule: i, Err: err})
 		}
 	}

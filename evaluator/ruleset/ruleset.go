@@ -57,6 +57,7 @@ type Rule struct {
 
 	ast     *cel.Ast
 	program cel.Program
+	except  []exception
 	mask    mask
 }
 
@@ -96,6 +97,7 @@ func (s *Set) ForKind(k eventv1.Kind) []*Rule {
 func Compile(files []rule.File, o Options) (*Set, error) {
 	c := &compiler{macros: map[string]*macro{}, lists: map[string]rule.List{}, rules: map[string]*defined{}}
 	c.merge(files)
+	c.override(byLayer(files))
 	if limit := cmp.Or(o.MaxRules, 10_000); len(c.rules) > limit {
 		c.errs = append(c.errs, &rule.Error{File: "rules", Msg: fmt.Sprintf("%d rules, at most %d are allowed", len(c.rules), limit)})
 	}
@@ -126,7 +128,8 @@ type macro struct {
 
 type defined struct {
 	rule.Rule
-	file string
+	file   string
+	except []exception
 }
 
 type place struct {
@@ -152,8 +155,7 @@ func (c *compiler) fail(file string, pos rule.Pos, hint, format string, args ...
 
 // merge takes the files in the order of their layers; of the same name the highest layer counts.
 func (c *compiler) merge(files []rule.File) {
-	files = slices.Clone(files)
-	slices.SortStableFunc(files, func(a, b rule.File) int { return cmp.Compare(a.Layer, b.Layer) })
+	files = byLayer(files)
 	names, ids := map[string]place{}, map[string]place{}
 	claim := func(seen map[string]place, what, name string, at place) {
 		if was, again := seen[name]; again && was.layer == at.layer {
@@ -176,9 +178,15 @@ func (c *compiler) merge(files []rule.File) {
 		}
 		for _, r := range f.Rules {
 			claim(ids, "rule", r.ID, place{f.Layer, f.Name, r.Pos})
-			c.rules[r.ID] = &defined{r, f.Name}
+			c.rules[r.ID] = &defined{r, f.Name, exceptionsOf(r.Exceptions, f.Name)}
 		}
 	}
+}
+
+func byLayer(files []rule.File) []rule.File {
+	files = slices.Clone(files)
+	slices.SortStableFunc(files, func(a, b rule.File) int { return cmp.Compare(a.Layer, b.Layer) })
+	return files
 }
 
 // checkName keeps lists and macros apart from the first parts of field names.
@@ -275,6 +283,9 @@ func (c *compiler) rule(d *defined) *Rule {
 		c.fail(d.file, d.Condition.Pos, "", "%v", err)
 		return nil
 	}
+	if r.except = c.exceptions(d); len(c.errs) > before {
+		return nil
+	}
 	r.ast, r.program = a, p
 	return r
 }
@@ -300,6 +311,9 @@ func (c *compiler) digest(rules []*Rule) string {
 		}
 		put(r.Tags...)
 		put(r.MITRE...)
+		for _, x := range r.except {
+			put("except", x.Name, x.Condition.Value)
+		}
 		for _, f := range r.Fields {
 			put(f.Value)
 		}

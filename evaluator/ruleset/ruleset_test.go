@@ -288,3 +288,48 @@ func TestStats(t *testing.T) {
 		t.Errorf("interpreted %d, %q", set.Interpreted(), set.Rules()[2].Interpreted)
 	}
 }
+
+// TestExceptions: exceptions of a rule and of overrides keep it from matching, compiled and interpreted alike.
+func TestExceptions(t *testing.T) {
+	text := ruleText("r", `evt.type == "openat"`) + "    exceptions:\n      - {name: two, condition: 'evt.rawres == 3'}\n"
+	over := parse(t, "o", "overrides:\n  - rule: r\n    priority: debug\n    tags: [mine]\n    exceptions:\n      - {name: new, condition: 1 / (evt.rawres - 4) == 1}\n      - {name: two, condition: proc.name == \"bash\"}\n")
+	over.Layer = 1
+	for _, interpret := range []bool{false, true} {
+		failed := 0
+		set, err := ruleset.Compile([]rule.File{parse(t, "f", text), over}, ruleset.Options{Interpret: interpret, OnError: func(string, error) { failed++ }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r := set.Rules()[0]; r.Priority.String() != "debug" || strings.Join(r.Tags, " ") != "mine" {
+			t.Errorf("priority %s, tags %v", r.Priority, r.Tags)
+		}
+		batch, events := sample(t)
+		engine, v := set.Engine(), field.NewView()
+		engine.Batch(v, batch)
+		var hits, wantHits, wantFailed int
+		for i := range events {
+			e := &events[i]
+			v.Event(e)
+			engine.Eval(v, e, func(*ruleset.Rule) { hits++ })
+			if p := batch.Proc(e.Proc); e.Kind != eventv1.Openat || batch.Text(p.Comm) == "bash" || e.Ret == 5 {
+				continue
+			}
+			if e.Ret == 4 { // the exception divides by zero
+				wantFailed++
+				continue
+			}
+			wantHits++
+		}
+		if hits != wantHits || failed != wantFailed || hits == 0 || failed == 0 {
+			t.Errorf("interpret %v: %d hits, %d errors, want %d and %d", interpret, hits, failed, wantHits, wantFailed)
+		}
+	}
+	for _, c := range []struct{ text, want string }{
+		{"overrides: [{rule: nope, enabled: false}]", "f:1:20: there is no rule nope to override"},
+		{ruleText("r", "true") + "    exceptions: [{name: x, condition: proc.nmae == 1}]\n", "f:8:39: undeclared reference"},
+	} {
+		if _, err := ruleset.Compile([]rule.File{parse(t, "f", c.text)}, ruleset.Options{}); err == nil || !strings.HasPrefix(err.Error(), c.want) {
+			t.Errorf("%s: %v, want %s", c.text, err, c.want)
+		}
+	}
+}
