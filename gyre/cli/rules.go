@@ -74,6 +74,10 @@ func (a *app) rulesCommand() *cobra.Command {
 		a.explainCommand(),
 		a.checkCommand(),
 		a.convertCommand(),
+		&cobra.Command{Use: "schema", Short: "Print the JSON Schema of rule files, for editors", Args: cobra.NoArgs, RunE: func(*cobra.Command, []string) error {
+			_, err := fmt.Fprint(a.out, rule.Schema)
+			return err
+		}},
 		&cobra.Command{Use: "test [DIR...]", Short: "Run the cases of rules: the shipped ones, or those of directories with rule files and cases.yaml", RunE: func(_ *cobra.Command, args []string) error {
 			return a.testRules(args)
 		}},

@@ -17,6 +17,7 @@ import (
 	"github.com/gyre-sec/gyre/evaluator/falco"
 	"github.com/gyre-sec/gyre/evaluator/falco/translate"
 	"github.com/gyre-sec/gyre/evaluator/rule"
+	"github.com/gyre-sec/gyre/evaluator/rules"
 	"github.com/gyre-sec/gyre/evaluator/ruleset"
 	"github.com/gyre-sec/gyre/gyre/up"
 )
@@ -103,7 +104,12 @@ func TestLinksAndExamples(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := ruleset.Compile([]rule.File{f}, ruleset.Options{}); err != nil {
+		f.Layer = 1
+		shipped, err := rules.Files()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := ruleset.Compile(append(shipped, f), ruleset.Options{}); err != nil {
 			t.Error(err)
 		}
 	}
