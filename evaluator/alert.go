@@ -21,6 +21,9 @@ const (
 // RuleEventsLost is the id of the alert that the pipeline raises about itself when a node lost events.
 const RuleEventsLost = "gyre.events_lost"
 
+// FieldFolded is the field of an alert that says how many matches its rule's throttle has folded since the alert before.
+const FieldFolded = "throttle.folded"
+
 // newAlert describes the event that v reads as a match of r. Its strings may share memory with the batch.
 func newAlert(r *ruleset.Rule, digest string, v *field.View, out []byte) alertv1.Alert {
 	b, e := v.Current()

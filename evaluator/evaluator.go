@@ -38,15 +38,16 @@ type Info struct {
 
 // Evaluator is the worker. Make one with [New].
 type Evaluator struct {
-	cfg     Config
-	bus     *bus.Bus
-	log     *slog.Logger
-	m       *metrics
-	pub     *bus.Publisher
-	worker  atomic.Pointer[bus.Worker]
-	current atomic.Pointer[generation]
-	changed chan struct{}
-	tried   [32]byte // of the last attempt to load; New, then follow only
+	cfg      Config
+	bus      *bus.Bus
+	log      *slog.Logger
+	m        *metrics
+	pub      *bus.Publisher
+	worker   atomic.Pointer[bus.Worker]
+	current  atomic.Pointer[generation]
+	changed  chan struct{}
+	throttle *throttle
+	tried    [32]byte // of the last attempt to load; New, then follow only
 
 	mu   sync.Mutex
 	kv   map[string][]byte
@@ -59,7 +60,7 @@ func New(cfg Config, b *bus.Bus, log *slog.Logger, reg prometheus.Registerer) (*
 		return nil, err
 	}
 	e := &Evaluator{
-		cfg: cfg, bus: b, log: log, m: newMetrics(reg), kv: map[string][]byte{}, changed: make(chan struct{}, 1),
+		cfg: cfg, bus: b, log: log, m: newMetrics(reg), throttle: newThrottle(maxThrottled), kv: map[string][]byte{}, changed: make(chan struct{}, 1),
 		pub: b.NewPublisher(bus.PublisherConfig{Stage: "evaluator", MaxMessages: 1024}),
 	}
 	if err := e.load(); err != nil {
@@ -143,6 +144,9 @@ func (e *Evaluator) handle(ctx context.Context, d *bus.Delivery) error {
 	e.m.events.Add(float64(w.batch.Count))
 	for _, l := range w.batch.Lost {
 		e.m.lost.Add(float64(l.Count))
+	}
+	for id, n := range w.folded {
+		e.m.folded.WithLabelValues(id).Add(float64(n))
 	}
 	e.m.seconds.Observe(time.Since(start).Seconds())
 	if len(w.out) == 0 {

@@ -5,7 +5,7 @@ import "github.com/prometheus/client_golang/prometheus"
 type metrics struct {
 	batches, events, lost, bad prometheus.Counter
 	alerts                     *prometheus.CounterVec
-	ruleErrors                 *prometheus.CounterVec
+	ruleErrors, folded         *prometheus.CounterVec
 	loads                      *prometheus.CounterVec
 	rules                      prometheus.Gauge
 	seconds                    prometheus.Histogram
@@ -27,12 +27,13 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		bad:        counter("bad_batches_total", "Batches that do not decode; they go to the DEAD stream."),
 		alerts:     vec("alerts_total", "Alerts raised.", "rule", "priority"),
 		ruleErrors: vec("rule_errors_total", "Conditions that failed at run time, which counts as no match.", "rule"),
+		folded:     vec("alerts_folded_total", "Matches that became no alert because of their rule's throttle.", "rule"),
 		loads:      vec("rule_loads_total", "Attempts to load rules by result: ok, refused.", "result"),
 		rules:      prometheus.NewGauge(prometheus.GaugeOpts{Name: "gyre_evaluator_rules", Help: "Rules in force."}),
 		seconds: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "gyre_evaluator_batch_seconds", Help: "Time to evaluate one batch.", Buckets: prometheus.ExponentialBuckets(0.0001, 4, 8),
 		}),
 	}
-	reg.MustRegister(m.perRule, m.batches, m.events, m.lost, m.bad, m.alerts, m.ruleErrors, m.loads, m.rules, m.seconds)
+	reg.MustRegister(m.perRule, m.batches, m.events, m.lost, m.bad, m.alerts, m.ruleErrors, m.folded, m.loads, m.rules, m.seconds)
 	return m
 }

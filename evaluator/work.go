@@ -19,27 +19,29 @@ type generation struct {
 }
 
 // newGeneration makes the generation of a set; first says that of the matching rules from Falco files only the first counts.
-func newGeneration(set *ruleset.Set, first bool) *generation {
+func newGeneration(set *ruleset.Set, t *throttle, first bool) *generation {
 	g := &generation{set: set}
 	g.pool.New = func() any {
-		return &work{digest: set.Digest(), first: first, engine: set.Engine(), decoder: eventv1.NewDecoder(), reader: eventv1.NewReader(), view: field.NewView()}
+		return &work{digest: set.Digest(), first: first, engine: set.Engine(), decoder: eventv1.NewDecoder(), reader: eventv1.NewReader(), view: field.NewView(), throttle: t, folded: map[string]int{}}
 	}
 	return g
 }
 
 // work is what one goroutine needs to evaluate a batch; it is reused.
 type work struct {
-	digest  string
-	first   bool
-	engine  ruleset.Engine
-	decoder *eventv1.Decoder
-	reader  *eventv1.Reader
-	view    *field.View
-	batch   eventv1.Batch
-	event   eventv1.Event
-	text    []byte
-	out     []output
-	err     error
+	digest   string
+	first    bool
+	engine   ruleset.Engine
+	decoder  *eventv1.Decoder
+	reader   *eventv1.Reader
+	view     *field.View
+	batch    eventv1.Batch
+	event    eventv1.Event
+	throttle *throttle
+	text     []byte
+	out      []output
+	folded   map[string]int // matches that a throttle made no alert of, by rule
+	err      error
 }
 
 // output is an alert, encoded: nothing in it shares memory with the batch.
@@ -61,11 +63,12 @@ func (w *work) run(data []byte) error {
 	if len(w.batch.Lost) > 0 {
 		w.add(lostAlert(&w.batch, w.digest))
 	}
+	clear(w.folded)
 	var falco *ruleset.Rule // the first one that matched the event, in Falco's order
 	emit := func(r *ruleset.Rule) {
 		switch {
 		case r.Falco == 0 || !w.first:
-			w.add(newAlert(r, w.digest, w.view, w.text))
+			w.emit(r)
 		case falco == nil || r.Falco < falco.Falco:
 			falco = r
 		}
@@ -74,7 +77,7 @@ func (w *work) run(data []byte) error {
 		w.view.Event(&w.event)
 		w.engine.Eval(w.view, &w.event, emit)
 		if falco != nil {
-			w.add(newAlert(falco, w.digest, w.view, w.text))
+			w.emit(falco)
 			falco = nil
 		}
 	}
@@ -82,6 +85,23 @@ func (w *work) run(data []byte) error {
 		return err
 	}
 	return w.err
+}
+
+// emit makes an alert of a match, unless the rule's throttle folds it.
+func (w *work) emit(r *ruleset.Rule) {
+	var folded uint64
+	if r.Throttle != nil {
+		var ok bool
+		if folded, ok = w.throttle.allow(r, w.view); !ok {
+			w.folded[r.ID]++
+			return
+		}
+	}
+	a := newAlert(r, w.digest, w.view, w.text)
+	if folded > 0 {
+		a.Fields = append(a.Fields, alertv1.Field{Name: FieldFolded, Value: int64(folded)})
+	}
+	w.add(a)
 }
 
 func (w *work) add(a alertv1.Alert) {

@@ -1,9 +1,14 @@
 package rule
 
-import "github.com/goccy/go-yaml/ast"
+import (
+	"time"
+
+	"github.com/goccy/go-yaml/ast"
+)
 
 var (
-	overrideKeys  = []string{"rule", "enabled", "priority", "tags", "exceptions"}
+	overrideKeys  = []string{"rule", "enabled", "priority", "tags", "exceptions", "throttle"}
+	throttleKeys  = []string{"key", "window"}
 	exceptionKeys = []string{"name", "condition"}
 )
 
@@ -29,6 +34,8 @@ func (p *reader) override(n ast.Node) {
 			o.Tags = values(p.strings(e.value, e.key))
 		case "exceptions":
 			o.Exceptions = p.exceptions(e)
+		case "throttle":
+			o.Throttle = p.throttle(e)
 		default:
 			p.errorAt(e.pos, nearest(e.key, overrideKeys), "unknown key %q in an override", e.key)
 		}
@@ -68,4 +75,28 @@ func (p *reader) exceptions(e entry) []Exception {
 		out = append(out, x)
 	}
 	return out
+}
+
+func (p *reader) throttle(e entry) *Throttle {
+	t := &Throttle{}
+	before := len(p.errs)
+	for _, x := range p.entries(e.value, e.key) {
+		switch x.key {
+		case "key":
+			t.Key = p.strings(x.value, x.key)
+		case "window":
+			text := p.text(x.value, x.key)
+			d, err := time.ParseDuration(text.Value)
+			if err != nil || d < MinWindow || d > MaxWindow {
+				p.errorAt(placeOf(x.value), "write 10m, at least "+MinWindow.String()+" and at most "+MaxWindow.String(), "%q cannot be a window", text.Value)
+			}
+			t.Window = d
+		default:
+			p.errorAt(x.pos, nearest(x.key, throttleKeys), "unknown key %q in throttle", x.key)
+		}
+	}
+	if t.Window == 0 && len(p.errs) == before {
+		p.errorAt(e.pos, "add window: 10m", "throttle has no window")
+	}
+	return t
 }

@@ -10,7 +10,7 @@ import (
 )
 
 var (
-	ruleKeys = []string{"id", "name", "description", "source", "condition", "output", "priority", "tags", "mitre", "enabled", "fields", "references", "exceptions"}
+	ruleKeys = []string{"id", "name", "description", "source", "condition", "output", "priority", "tags", "mitre", "enabled", "fields", "references", "exceptions", "throttle"}
 	idForm   = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,99}$`)
 	// mitreForm is a technique or sub-technique (T1003.008) or a tactic (TA0006).
 	mitreForm = regexp.MustCompile(`^(T\d{4}(\.\d{3})?|TA\d{4})$`)
@@ -83,6 +83,8 @@ func (p *reader) ruleKey(r *Rule, e entry) {
 		r.References = values(p.strings(e.value, e.key))
 	case "exceptions":
 		r.Exceptions = p.exceptions(e)
+	case "throttle":
+		r.Throttle = p.throttle(e)
 	default:
 		p.errorAt(e.pos, nearest(e.key, ruleKeys), "unknown key %q in a rule", e.key)
 	}

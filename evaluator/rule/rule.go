@@ -7,7 +7,11 @@
 // rules and overrides. Values are immutable after [Parse].
 package rule
 
-import "github.com/gyre-sec/gyre/schemas/alertv1"
+import (
+	"time"
+
+	"github.com/gyre-sec/gyre/schemas/alertv1"
+)
 
 // Limits of one file; a file beyond them is refused.
 const (
@@ -37,12 +41,27 @@ type Exception struct {
 	Condition Text
 }
 
+// Throttle folds matches of the same key: after one alert the others of the window are only counted.
+type Throttle struct {
+	// Key are the fields whose values tell matches apart; none means that all are alike.
+	Key    []Text
+	Window time.Duration
+}
+
+// Bounds of a throttle's window.
+const (
+	MinWindow = time.Second
+	MaxWindow = 24 * time.Hour
+)
+
 // Override changes a rule of another file.
 type Override struct {
 	Rule Text
 	// Enabled, Priority replace what the rule says; nil leaves it.
 	Enabled  *bool
 	Priority *alertv1.Priority
+	// Throttle replaces the rule's if it is not nil.
+	Throttle *Throttle
 	// Tags and Exceptions are added; an exception of the same name is replaced.
 	Tags       []string
 	Exceptions []Exception
@@ -82,7 +101,9 @@ type Rule struct {
 	// its output is a Falco template.
 	Falco      int
 	Exceptions []Exception
-	Pos        Pos
+	// Throttle is nil if every match is an alert.
+	Throttle *Throttle
+	Pos      Pos
 }
 
 // Text is a string of a file that remembers where its characters stand.

@@ -27,6 +27,7 @@ func TestSchema(t *testing.T) {
 			Name       struct{ Pattern string }
 			Priority   struct{ Enum []string }
 			Exceptions struct{ Items object }
+			Throttle   object
 			Rule       object
 			Override   object
 		} `json:"$defs"`
@@ -44,6 +45,7 @@ func TestSchema(t *testing.T) {
 	same("file", slices.Collect(maps.Keys(s.Properties)), fileKeys)
 	same("rule", slices.Collect(maps.Keys(s.Defs.Rule.Properties)), ruleKeys)
 	same("override", slices.Collect(maps.Keys(s.Defs.Override.Properties)), overrideKeys)
+	same("throttle", slices.Collect(maps.Keys(s.Defs.Throttle.Properties)), throttleKeys)
 	same("exception", slices.Collect(maps.Keys(s.Defs.Exceptions.Items.Properties)), exceptionKeys)
 	var priorities []string
 	for _, p := range s.Defs.Priority.Enum {
@@ -72,6 +74,9 @@ func TestParseOverrides(t *testing.T) {
 		{"overrides: [{rule: r, exceptions: [{name: a}]}]", "f:1:37: an exception needs a name and a condition"},
 		{"overrides: [{rule: r, exceptions: [{name: a, condition: x}, {name: a, condition: y}]}]", `f:1:62: exception "a" repeated, first on line 1`},
 		{"overrides: [{rule: r, exceptions: [{nmae: a}]}]", `f:1:37: unknown key "nmae" in an exception`},
+		{"overrides: [{rule: r, throttle: {window: 5}}]", `f:1:42: "5" cannot be a window`},
+		{"overrides: [{rule: r, throttle: {key: [proc.name]}}]", "f:1:23: throttle has no window"},
+		{"overrides: [{rule: r, throttle: {window: 5s, by: x}}]", `f:1:46: unknown key "by" in throttle`},
 		{"overrides: {}", "f:1:12: overrides must be a list, not a mapping"},
 	} {
 		_, err := Parse("f", []byte(c.text))

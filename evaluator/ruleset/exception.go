@@ -41,6 +41,9 @@ func (c *compiler) override(files []rule.File) {
 			if o.Priority != nil {
 				d.Priority = *o.Priority
 			}
+			if o.Throttle != nil {
+				d.Throttle, d.throttleFile = o.Throttle, f.Name
+			}
 			d.Tags = append(slices.Clone(d.Tags), o.Tags...)
 			for _, x := range exceptionsOf(o.Exceptions, f.Name) {
 				if i := slices.IndexFunc(d.except, func(old exception) bool { return old.Name == x.Name }); i >= 0 {

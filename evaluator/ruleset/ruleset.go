@@ -45,6 +45,8 @@ type Rule struct {
 	Output Template
 	// Attach are the fields an alert carries: those of the output, then those of the rule, each once.
 	Attach []*field.Field
+	// ThrottleKey are the fields that tell throttled matches apart.
+	ThrottleKey []*field.Field
 	// Kinds are the event kinds for which the condition can be true.
 	Kinds []eventv1.Kind
 	// Form is the compiled condition, for people; "" if it is interpreted.
@@ -130,6 +132,8 @@ type defined struct {
 	rule.Rule
 	file   string
 	except []exception
+	// throttleFile is where the throttle stands if an override has replaced the rule's.
+	throttleFile string
 }
 
 type place struct {
@@ -178,7 +182,7 @@ func (c *compiler) merge(files []rule.File) {
 		}
 		for _, r := range f.Rules {
 			claim(ids, "rule", r.ID, place{f.Layer, f.Name, r.Pos})
-			c.rules[r.ID] = &defined{r, f.Name, exceptionsOf(r.Exceptions, f.Name)}
+			c.rules[r.ID] = &defined{Rule: r, file: f.Name, except: exceptionsOf(r.Exceptions, f.Name)}
 		}
 	}
 }
@@ -311,6 +315,12 @@ func (c *compiler) digest(rules []*Rule) string {
 		}
 		put(r.Tags...)
 		put(r.MITRE...)
+		if t := r.Throttle; t != nil {
+			put("throttle", t.Window.String())
+			for _, f := range r.ThrottleKey {
+				put(f.Name)
+			}
+		}
 		for _, x := range r.except {
 			put("except", x.Name, x.Condition.Value)
 		}

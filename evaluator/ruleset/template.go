@@ -1,6 +1,7 @@
 package ruleset
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strconv"
@@ -102,6 +103,16 @@ func (c *compiler) template(r *Rule, d *defined) {
 			c.fail(d.file, name.Pos, "gyre fields lists the fields", "there is no field %s", name.Value)
 		} else if !slices.ContainsFunc(r.Attach, func(x *field.Field) bool { return x.Name == f.Name }) {
 			r.Attach = append(r.Attach, f)
+		}
+	}
+	if d.Throttle == nil {
+		return
+	}
+	for _, name := range d.Throttle.Key {
+		if f, ok := field.Lookup(name.Value); ok {
+			r.ThrottleKey = append(r.ThrottleKey, f)
+		} else {
+			c.fail(cmp.Or(d.throttleFile, d.file), name.Pos, "gyre fields lists the fields", "there is no field %s", name.Value)
 		}
 	}
 }
