@@ -43,10 +43,12 @@ type Machine struct {
 
 	batch    uint32
 	batchPtr *eventv1.Batch
-	rowGen   []uint32
+	rowGen   []uint32 // batch for which the row has a block
+	rowBlock []int32  // blocks are given to processes that act, in the order in which they do
+	blocks   int
 	rowCells []byte
-	row      []byte   // decisions about the acting process: 0 not made, else tri + 1
-	rowJumps []uint32 // of all rows
+	row      []byte // decisions about the acting process: 0 not made, else tri + 1
+	rowJumps []uint32
 	jumps    []uint32 // of the acting process: 0 not looked up, else plan of the switch + 1
 
 	event  uint32
@@ -78,14 +80,10 @@ func (m *Machine) Batch(v *field.View, b *eventv1.Batch) {
 		clear(m.rowGen)
 		m.batch = 1
 	}
+	m.blocks = 0
 	if rows := len(b.Procs) + 1; rows > len(m.rowGen) {
 		m.rowGen = append(m.rowGen, make([]uint32, rows-len(m.rowGen))...)
-		if need := rows * m.p.rowSlots; need > len(m.rowCells) {
-			m.rowCells = append(m.rowCells, make([]byte, need-len(m.rowCells))...)
-		}
-		if need := rows * m.p.rowJumps; need > len(m.rowJumps) {
-			m.rowJumps = append(m.rowJumps, make([]uint32, need-len(m.rowJumps))...)
-		}
+		m.rowBlock = append(m.rowBlock, make([]int32, rows-len(m.rowBlock))...)
 	}
 }
 
@@ -122,10 +120,18 @@ func (m *Machine) next(e *eventv1.Event) {
 	if row < 0 || row >= len(m.rowGen) {
 		row = 0
 	}
-	n, j := m.p.rowSlots, m.p.rowJumps
-	m.row, m.jumps = m.rowCells[row*n:(row+1)*n], m.rowJumps[row*j:(row+1)*j]
-	if m.rowGen[row] != m.batch {
-		m.rowGen[row] = m.batch
+	known := m.rowGen[row] == m.batch
+	if !known {
+		m.rowGen[row], m.rowBlock[row] = m.batch, int32(m.blocks)
+		m.blocks++
+	}
+	n, j, i := m.p.rowSlots, m.p.rowJumps, int(m.rowBlock[row])
+	if (i+1)*n > len(m.rowCells) || (i+1)*j > len(m.rowJumps) {
+		m.rowCells = append(m.rowCells, make([]byte, (i+1)*n-len(m.rowCells))...)
+		m.rowJumps = append(m.rowJumps, make([]uint32, (i+1)*j-len(m.rowJumps))...)
+	}
+	m.row, m.jumps = m.rowCells[i*n:(i+1)*n], m.rowJumps[i*j:(i+1)*j]
+	if !known {
 		clear(m.row)
 		clear(m.jumps)
 	}
@@ -141,8 +147,9 @@ func (m *Machine) Cost(rule int, e *eventv1.Event) {
 	if !ok {
 		return
 	}
-	m.rowGen[min(max(int(e.Proc)+1, 0), len(m.rowGen)-1)] = m.batch - 1
 	m.next(e)
+	clear(m.row)
+	clear(m.jumps)
 	m.term(&t)
 }
 

@@ -55,21 +55,26 @@ func compileValid(t testing.TB, files []rule.File, o ruleset.Options) (*ruleset.
 	}
 }
 
-// verdicts evaluates a batch: for each event the rules that hold, and with a mark those that fail.
-func verdicts(set *ruleset.Set, failed *[]string, b *eventv1.Batch) []string {
+// verdicts evaluates batches in the same memory, as a worker does: for each event the rules that hold, and with a mark those that fail.
+func verdicts(set *ruleset.Set, failed *[]string, batches ...*eventv1.Batch) []string {
 	engine, v, r := set.Engine(), field.NewView(), eventv1.NewReader()
-	r.Reset(b)
-	engine.Batch(v, b)
 	var out []string
-	var e eventv1.Event
-	for r.Next(&e) {
-		v.Event(&e)
-		*failed = (*failed)[:0]
-		var hits []string
-		engine.Eval(v, &e, func(r *ruleset.Rule) { hits = append(hits, r.ID) })
-		slices.Sort(*failed)
-		out = append(out, fmt.Sprintf("%d %s: %s! %s", e.Seq, e.Kind, strings.Join(hits, " "), strings.Join(*failed, " ")))
+	var reused eventv1.Batch
+	for _, b := range batches {
+		reused = *b
+		r.Reset(&reused)
+		engine.Batch(v, &reused)
+		var e eventv1.Event
+		for r.Next(&e) {
+			v.Event(&e)
+			*failed = (*failed)[:0]
+			var hits []string
+			engine.Eval(v, &e, func(r *ruleset.Rule) { hits = append(hits, r.ID) })
+			slices.Sort(*failed)
+			out = append(out, fmt.Sprintf("%d %s: %s! %s", e.Seq, e.Kind, strings.Join(hits, " "), strings.Join(*failed, " ")))
+		}
 	}
+	engine.Flush()
 	return out
 }
 
@@ -85,8 +90,11 @@ func compare(t testing.TB, seed uint64, rules, events int) (pairs, compiled, hit
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := w.batch(events)
-	want, got := verdicts(reference, &failedA, b), verdicts(set, &failedB, b)
+	first, second := w.batch(events/2), w.batch(events-events/2)
+	want, got := verdicts(reference, &failedA, first, second), verdicts(set, &failedB, first, second)
+	if len(want) != events {
+		t.Fatalf("%d of %d events were read", len(want), events)
+	}
 	for i := range want {
 		if want[i] == got[i] {
 			continue
