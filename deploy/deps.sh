@@ -11,6 +11,7 @@ missing=()
 for t in "${!tool[@]}"; do
   command -v "$t" >/dev/null || [ -x "/usr/sbin/$t" ] || missing+=("${tool[$t]}")
 done
+compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null || missing+=(postgresql)
 [ -e /usr/include/bpf/bpf_helpers.h ] || missing+=(libbpf-dev)
 
 if [ ${#missing[@]} -gt 0 ]; then
