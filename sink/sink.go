@@ -16,6 +16,7 @@ import (
 
 	"github.com/gyre-sec/gyre/bus"
 	"github.com/gyre-sec/gyre/sink/clickhouse"
+	"github.com/gyre-sec/gyre/sink/ingest"
 	"github.com/gyre-sec/gyre/sink/notify"
 	"github.com/gyre-sec/gyre/sink/notify/stdout"
 	"github.com/gyre-sec/gyre/sink/route"
@@ -31,6 +32,7 @@ type Config struct {
 	Route      route.Route            `yaml:"route" doc:"which outputs get which alerts, and how they are grouped; without it each output gets all that it matches"`
 	Intervals  []route.IntervalConfig `yaml:"intervals" doc:"times that routes name"`
 	Inhibit    []route.InhibitConfig  `yaml:"inhibit" doc:"alerts that are not notified while another is recent"`
+	Ingest     ingest.Config          `yaml:"ingest" doc:"an HTTP endpoint for alerts of existing Falco nodes"`
 }
 
 // StdoutConfig is an output named stdout.
@@ -64,7 +66,7 @@ func (c Config) Validate() error {
 		names[o.Name] = true
 	}
 	_, err := c.routing()
-	return errors.Join(append(errs, err, c.ClickHouse.Validate())...)
+	return errors.Join(append(errs, err, c.Ingest.Validate(), c.ClickHouse.Validate())...)
 }
 
 // outputs lists the outputs, stdout in short after the others.
@@ -85,6 +87,7 @@ type Sink struct {
 	storage *storage
 	routing *routing
 	outputs []*delivery
+	ingest  *ingest.Server // nil if there is none
 }
 
 // New returns a Sink that stores into store, or one that only delivers if store is nil; w is where the stdout output writes.
@@ -99,6 +102,11 @@ func New(cfg Config, b *bus.Bus, store *clickhouse.Store, w io.Writer, log *slog
 	s := &Sink{b: b, log: log, routing: r}
 	if store != nil {
 		if s.storage, err = newStorage(cfg, b, store, log, reg); err != nil {
+			return nil, err
+		}
+	}
+	if cfg.Ingest.Listen != "" {
+		if s.ingest, err = ingest.New(cfg.Ingest, b, log, reg); err != nil {
 			return nil, err
 		}
 	}
@@ -135,6 +143,9 @@ func (s *Sink) Run(ctx context.Context) error {
 	if s.storage != nil {
 		g.Go(func() error { return s.storage.worker.Run(ctx) })
 		g.Go(func() error { return s.storage.insertLoop(ctx) })
+	}
+	if s.ingest != nil {
+		g.Go(func() error { return s.ingest.Run(ctx) })
 	}
 	known := make(chan struct{}) // closed when the silences are known
 	g.Go(func() error { return s.routing.watchSilences(ctx, s.b, s.log, known) })
