@@ -71,13 +71,13 @@ type State struct {
 	Dead        uint64    `json:"dead"`
 }
 
-// NewSender returns a Sender; [Sender.Run] does the work.
+// NewSender returns a Sender; [Sender.Run] does the work. log carries the output's name.
 func NewSender(name string, n Notifier, cfg SenderConfig, log *slog.Logger, reg prometheus.Registerer) (*Sender, error) {
 	m, err := newSenderMetrics(name, reg)
 	if err != nil {
 		return nil, err
 	}
-	s := &Sender{name: name, n: n, cfg: cfg, log: log.With("output", name), limit: rate.NewLimiter(rate.Inf, 1), metrics: m, pause: backoff.NewExponentialBackOff()}
+	s := &Sender{name: name, n: n, cfg: cfg, log: log, limit: rate.NewLimiter(rate.Inf, 1), metrics: m, pause: backoff.NewExponentialBackOff()}
 	s.pause.InitialInterval, s.pause.MaxInterval = min(250*time.Millisecond, cfg.MaxBackoff), cfg.MaxBackoff
 	s.pause.Reset()
 	s.added = sync.NewCond(&s.mu)
