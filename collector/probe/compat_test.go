@@ -61,7 +61,7 @@ func TestCompat(t *testing.T) {
 		{eventv1.Mount, map[string]any{"dev": "dev32", "dir": in("nowhere"), "type": "tmpfs", "flags": 2}},
 		{eventv1.Umount, map[string]any{"name": in("nowhere")}},
 		{eventv1.Setuid, map[string]any{"uid": 0}},
-		{eventv1.Ptrace, map[string]any{"request": 16, "pid": 1}},
+		{eventv1.Ptrace, map[string]any{"request": 16, "pid": 4194303}},
 		{eventv1.Socket, map[string]any{"fd": 5, "domain": 2, "type": 2, "protocol": 17}},
 		{eventv1.Sendto, peer}, {eventv1.Sendmsg, peer}, {eventv1.Connect, peer},
 		{eventv1.Socket, map[string]any{"fd": 6, "domain": 1, "type": 1}},

@@ -59,7 +59,7 @@ void _start(void)
 	CALL(21, S("dev32"), S("nowhere"), S("tmpfs"), 2, 0); /* mount */
 	CALL(22, S("nowhere"), 0, 0, 0, 0);		/* umount */
 	CALL(23, 0, 0, 0, 0, 0);			/* setuid */
-	CALL(26, 16, 1, 0, 0, 0);			/* ptrace: attach to process 1 */
+	CALL(26, 16, 4194303, 0, 0, 0);		/* ptrace: attach to a process that is not there */
 	tell(socketcall(1, 2, 2, 17, 0, 0, 0));		/* socket: UDP, descriptor 5 */
 	tell(socketcall(11, 5, S("hi"), 2, 0, S(to), 16)); /* sendto */
 	tell(socketcall(16, 5, S(&msg), 0, 0, 0, 0));	/* sendmsg */
