@@ -29,7 +29,7 @@ type Options struct {
 	Mode Mode
 	// RingBufferBytes is a power of two and a multiple of the page size; 0 means 8 MiB.
 	RingBufferBytes uint32
-	// WakeBytes is how much may wait in the ring buffer before the reader is woken; 0 means 64 KiB, or a quarter of a small ring buffer.
+	// WakeBytes, a power of two, is how much may wait in the ring buffer before the reader is woken; 0 means 64 KiB, or a quarter of a small ring buffer.
 	WakeBytes uint32
 }
 

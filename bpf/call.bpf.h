@@ -18,9 +18,11 @@ struct row_run {
 /* Appends path, mode, device, inode and flags of a file. */
 static __always_inline void put_file(struct scratch *s, struct task_struct *task, struct file *f)
 {
-	struct inode *inode = f ? BPF_CORE_READ(f, f_inode) : 0;
+	struct node n = {};
 
-	if (!inode) {
+	if (f)
+		load_node(&n, f);
+	if (!n.inode) {
 		put_none(s);
 		put(s, 0);
 		put(s, 0);
@@ -28,11 +30,11 @@ static __always_inline void put_file(struct scratch *s, struct task_struct *task
 		put(s, 0);
 		return;
 	}
-	put_path(s, task, (void *)f + bpf_core_field_offset(struct file, f_path));
-	put(s, BPF_CORE_READ(inode, i_mode));
-	put(s, BPF_CORE_READ(inode, i_sb, s_dev));
-	put(s, BPF_CORE_READ(inode, i_ino));
-	put(s, file_flags(f));
+	put_at(s, task, n.path.dentry, n.path.mnt);
+	put(s, n.mode);
+	put(s, n.dev);
+	put(s, n.ino);
+	put(s, n.flags);
 }
 
 /* The sets of capset(2): one or two of struct __user_cap_data_struct. */
@@ -198,7 +200,7 @@ HANDLER(on_row)
 
 	if (!s)
 		return 0;
-	struct row_run run = {.s = s, .row = c.row, .task = (void *)bpf_get_current_task()};
+	struct row_run run = {.s = s, .row = c.row, .task = bpf_get_current_task_btf()};
 
 	for (int i = 0; i < 6; i++)
 		s->a[i] = c.a[i];

@@ -34,15 +34,15 @@ struct {
 } folds SEC(".maps");
 
 /* Is the open a repetition within the window? If not, before is how many were since the last one that was told. */
-static __always_inline bool folded(struct task_struct *task, u32 kind, struct inode *inode, u64 flags, u32 *before)
+static __always_inline bool folded(struct task_struct *task, u32 kind, struct node *n, u64 flags, u32 *before)
 {
 	*before = 0;
 	if (!fold_window || !(fold_kinds >> (kind & 31) & 1))
 		return false;
 	u64 now = bpf_ktime_get_boot_ns();
 	struct fold_key key = {
-		.start = BPF_CORE_READ(task, group_leader, start_boottime), .ino = BPF_CORE_READ(inode, i_ino),
-		.tgid = bpf_get_current_pid_tgid() >> 32, .dev = BPF_CORE_READ(inode, i_sb, s_dev), .flags = flags, .kind = kind,
+		.start = task->group_leader->start_boottime, .ino = n->ino,
+		.tgid = bpf_get_current_pid_tgid() >> 32, .dev = n->dev, .flags = flags, .kind = kind,
 	};
 	struct fold *f = bpf_map_lookup_elem(&folds, &key);
 
@@ -73,13 +73,15 @@ static __always_inline bool path_muted(struct scratch *s, const void *p, u32 n)
 /* Appends the slots of an open and sends the record, or drops it. */
 static __always_inline void put_open(struct scratch *s, u32 kind, struct open_args *o, s64 ret)
 {
-	struct task_struct *task = (void *)bpf_get_current_task();
+	struct task_struct *task = bpf_get_current_task_btf();
 	struct file *f = ret >= 0 ? file_of(task, ret) : 0;
-	struct inode *inode = f ? BPF_CORE_READ(f, f_inode) : 0;
+	struct node n = {};
 	u32 before = 0, at;
 	bool walked = false;
 
-	if (inode && folded(task, kind, inode, o->flags, &before)) {
+	if (f)
+		load_node(&n, f);
+	if (n.inode && folded(task, kind, &n, o->flags, &before)) {
 		give(s);
 		return;
 	}
@@ -87,7 +89,7 @@ static __always_inline void put_open(struct scratch *s, u32 kind, struct open_ar
 	put(s, (s32)o->dirfd);
 	at = s->off;
 	if (f)
-		walked = put_path(s, task, (void *)f + bpf_core_field_offset(struct file, f_path));
+		walked = put_at(s, task, n.path.dentry, n.path.mnt);
 	else
 		put_none(s);
 	if (walked) {
@@ -109,10 +111,10 @@ static __always_inline void put_open(struct scratch *s, u32 kind, struct open_ar
 	put(s, o->flags);
 	put(s, o->mode);
 	put(s, o->resolve);
-	put(s, inode ? BPF_CORE_READ(inode, i_sb, s_dev) : 0);
-	put(s, inode ? BPF_CORE_READ(inode, i_ino) : 0);
-	put(s, inode ? file_flags(f) : 0);
-	put(s, inode ? BPF_CORE_READ(inode, i_mode) : 0);
+	put(s, n.dev);
+	put(s, n.ino);
+	put(s, n.flags);
+	put(s, n.mode);
 	put(s, before);
 	send(s);
 }

@@ -249,7 +249,7 @@ HANDLER(on_message)
 
 	if (!load_call(&c, regs, ret) || c.ret == -EAGAIN)
 		return 0;
-	struct file *f = file_of((void *)bpf_get_current_task(), (s32)c.a[0]);
+	struct file *f = file_of(bpf_get_current_task_btf(), (s32)c.a[0]);
 	struct socket *sock = socket_at(f);
 	struct sock *sk = sock ? BPF_CORE_READ(sock, sk) : 0;
 

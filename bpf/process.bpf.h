@@ -102,7 +102,7 @@ HANDLER(on_exec)
 		return 0;
 	begin_call(s, &c);
 	put(s, dirfd);
-	put_base(s, (void *)bpf_get_current_task(), dirfd, name, true);
+	put_base(s, bpf_get_current_task_btf(), dirfd, name, true);
 	put_str(s, name, true);
 	put(s, at ? c.a[4] : 0);
 	send(s);

@@ -202,7 +202,10 @@ static __always_inline void put_snapshot(struct scratch *s, struct task_struct *
 		return;
 	}
 	u16 mode = BPF_CORE_READ(inode, i_mode);
-	u32 f = file_flags(exe);
+	struct node n;
+
+	load_node(&n, exe);
+	u32 f = n.flags;
 
 	x |= (f & GYRE_FILE_UPPER ? GYRE_X_UPPER : 0) | (f & GYRE_FILE_MEMFD ? GYRE_X_MEMFD : 0) | (f & GYRE_FILE_DELETED ? GYRE_X_DELETED : 0);
 	x |= (mode & 04000 ? GYRE_X_SETUID : 0) | (mode & 02000 ? GYRE_X_SETGID : 0) | (exe_writable(cred, inode) ? GYRE_X_WRITABLE : 0);

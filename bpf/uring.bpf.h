@@ -200,7 +200,7 @@ static __always_inline void put_name(struct scratch *s, struct task_struct *task
 /* Makes the record of a request; it is the same as that of the system call. */
 static __always_inline void tell_request(struct request *r, struct io_kiocb *req, s64 res)
 {
-	struct task_struct *task = (void *)bpf_get_current_task();
+	struct task_struct *task = bpf_get_current_task_btf();
 	u32 kind = r->kind;
 
 	if (!wanted(kind))

@@ -18,11 +18,11 @@ struct call {
 /* The number of the row of the call, GYRE_ROWS if there is none. */
 static __always_inline u32 row_of(struct pt_regs *regs, bool compat)
 {
-	u64 nr = BPF_CORE_READ(regs, orig_ax);
+	u64 nr = regs->orig_ax;
 
 	if (compat) {
 		if (nr == NR32_socketcall)
-			return GYRE_ROW_SOCKETCALL + (BPF_CORE_READ(regs, bx) & 31);
+			return GYRE_ROW_SOCKETCALL + (regs->bx & 31);
 		return nr < SYSCALLS ? GYRE_ROW_IA32 + nr : GYRE_ROWS;
 	}
 	if (nr & X32_BIT) {
@@ -54,7 +54,7 @@ static __always_inline s64 told_result(s64 ret)
 static __always_inline bool load_call(struct call *c, struct pt_regs *regs, s64 ret)
 {
 	bool compat = in_compat_call(bpf_get_current_task_btf());
-	u64 nr = BPF_CORE_READ(regs, orig_ax);
+	u64 nr = regs->orig_ax;
 
 	c->row = find_row(regs, compat);
 	if (!c->row || !wanted(c->row->kind))
@@ -63,12 +63,12 @@ static __always_inline bool load_call(struct call *c, struct pt_regs *regs, s64 
 	c->flags = 0;
 	c->narrow = compat;
 	if (!compat) {
-		c->a[0] = BPF_CORE_READ(regs, di);
-		c->a[1] = BPF_CORE_READ(regs, si);
-		c->a[2] = BPF_CORE_READ(regs, dx);
-		c->a[3] = BPF_CORE_READ(regs, r10);
-		c->a[4] = BPF_CORE_READ(regs, r8);
-		c->a[5] = BPF_CORE_READ(regs, r9);
+		c->a[0] = regs->di;
+		c->a[1] = regs->si;
+		c->a[2] = regs->dx;
+		c->a[3] = regs->r10;
+		c->a[4] = regs->r8;
+		c->a[5] = regs->r9;
 		if (nr & X32_BIT) {
 			c->flags = GYRE_F_COMPAT;
 			c->narrow = (nr & (X32_BIT - 1)) >= SYSCALLS;
@@ -80,17 +80,17 @@ static __always_inline bool load_call(struct call *c, struct pt_regs *regs, s64 
 	if (nr == NR32_socketcall) {
 		u32 args[6] = {};
 
-		bpf_probe_read_user(args, sizeof(args), (void *)(u64)(u32)BPF_CORE_READ(regs, cx));
+		bpf_probe_read_user(args, sizeof(args), (void *)(u64)(u32)regs->cx);
 		for (int i = 0; i < 6; i++)
 			c->a[i] = args[i];
 		return true;
 	}
-	c->a[0] = (u32)BPF_CORE_READ(regs, bx);
-	c->a[1] = (u32)BPF_CORE_READ(regs, cx);
-	c->a[2] = (u32)BPF_CORE_READ(regs, dx);
-	c->a[3] = (u32)BPF_CORE_READ(regs, si);
-	c->a[4] = (u32)BPF_CORE_READ(regs, di);
-	c->a[5] = (u32)BPF_CORE_READ(regs, bp);
+	c->a[0] = (u32)regs->bx;
+	c->a[1] = (u32)regs->cx;
+	c->a[2] = (u32)regs->dx;
+	c->a[3] = (u32)regs->si;
+	c->a[4] = (u32)regs->di;
+	c->a[5] = (u32)regs->bp;
 	return true;
 }
 

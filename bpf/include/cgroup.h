@@ -32,8 +32,8 @@ static __always_inline struct kernfs_node *kn_parent(struct kernfs_node *kn)
  */
 static __always_inline struct kernfs_node *cgroup_of(struct task_struct *task, u64 *hierarchy)
 {
-	struct css_set *set = BPF_CORE_READ(task, cgroups);
-	struct kernfs_node *root = BPF_CORE_READ(set, dfl_cgrp, kn), *kn;
+	struct css_set *set = task->cgroups;
+	struct kernfs_node *root = set->dfl_cgrp->kn, *kn;
 
 	*hierarchy = 0;
 	if (root && kn_parent(root))

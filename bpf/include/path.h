@@ -11,7 +11,7 @@
 
 struct walk {
 	struct scratch *s;
-	struct dentry *dentry, *root_dentry;
+	struct dentry *dentry, *root_dentry, *mnt_root;
 	struct vfsmount *mnt, *root_mnt;
 	struct kernfs_node *kn;
 	u64 nameless;
@@ -43,6 +43,23 @@ static __always_inline bool prepend(struct walk *w, const void *name, u32 len)
 	return true;
 }
 
+/*
+ * The first bytes of a structure, where the fields are that a walk wants: one read instead of one for each. A field that
+ * another kernel has further behind is read by itself.
+ */
+#define HEAD 80
+#define IN_HEAD(head, p, type, field)                               \
+	({                                                          \
+		u32 at_ = bpf_core_field_offset(type, field);       \
+		typeof(((type *)0)->field) v_;                      \
+                                                                    \
+		if (at_ <= HEAD - sizeof(v_))                       \
+			v_ = *(typeof(v_) *)((void *)(head) + at_); \
+		else                                                \
+			v_ = BPF_CORE_READ((type *)(p), field);     \
+		v_;                                                 \
+	})
+
 static long walk_part(u32 i, struct walk *w)
 {
 	struct dentry *d = w->dentry;
@@ -50,9 +67,13 @@ static long walk_part(u32 i, struct walk *w)
 
 	if (d == w->root_dentry && m == w->root_mnt)
 		return 1;
-	struct dentry *parent = BPF_CORE_READ(d, d_parent);
+	u64 head[HEAD / 8];
 
-	if (d == BPF_CORE_READ(m, mnt_root) || d == parent) {
+	if (bpf_probe_read_kernel(head, sizeof(head), d))
+		return 1;
+	struct dentry *parent = IN_HEAD(head, d, struct dentry, d_parent);
+
+	if (d == w->mnt_root || d == parent) {
 		struct mount *mount = (void *)m - bpf_core_field_offset(struct mount, mnt);
 		struct mount *up = BPF_CORE_READ(mount, mnt_parent);
 
@@ -69,10 +90,12 @@ static long walk_part(u32 i, struct walk *w)
 			return 1;
 		}
 		w->dentry = BPF_CORE_READ(mount, mnt_mountpoint);
-		w->mnt = (void *)up + bpf_core_field_offset(struct mount, mnt);
+		m = (void *)up + bpf_core_field_offset(struct mount, mnt);
+		w->mnt = m;
+		w->mnt_root = BPF_CORE_READ(m, mnt_root);
 		return 0;
 	}
-	if (!prepend(w, BPF_CORE_READ(d, d_name.name), BPF_CORE_READ(d, d_name.len)))
+	if (!prepend(w, IN_HEAD(head, d, struct dentry, d_name.name), IN_HEAD(head, d, struct dentry, d_name.len)))
 		return 1;
 	w->dentry = parent;
 	return 0;
@@ -100,20 +123,21 @@ static __always_inline void put_walked(struct walk *w)
 	put_span(s, n);
 }
 
-/* Appends the path as task sees it: from its root directory, across mounts. False if it has none. */
-static __always_inline bool put_path(struct scratch *s, struct task_struct *task, struct path *p)
+/* Appends the path of a name in a mount as task sees it: from its root directory, across mounts. False if it has none. */
+static __always_inline bool put_at(struct scratch *s, struct task_struct *task, struct dentry *d, struct vfsmount *m)
 {
 	struct walk w = {.s = s};
 
 	s->path_at = PATH_MAX;
-	w.dentry = BPF_CORE_READ(p, dentry);
-	w.mnt = BPF_CORE_READ(p, mnt);
-	if (!w.dentry || !w.mnt) {
+	if (!d || !m) {
 		put_none(s);
 		return false;
 	}
-	w.root_dentry = BPF_CORE_READ(task, fs, root.dentry);
-	w.root_mnt = BPF_CORE_READ(task, fs, root.mnt);
+	w.dentry = d;
+	w.mnt = m;
+	w.mnt_root = BPF_CORE_READ(m, mnt_root);
+	w.root_dentry = task->fs->root.dentry;
+	w.root_mnt = task->fs->root.mnt;
 	if (bpf_loop(MAX_PARTS, walk_part, &w, 0) >= MAX_PARTS)
 		flag(s, GYRE_F_TRUNCATED);
 	if (w.nameless) {
@@ -122,6 +146,14 @@ static __always_inline bool put_path(struct scratch *s, struct task_struct *task
 	}
 	put_walked(&w);
 	return true;
+}
+
+static __always_inline bool put_path(struct scratch *s, struct task_struct *task, struct path *p)
+{
+	struct path leaf = {};
+
+	bpf_core_read(&leaf, sizeof(leaf), p);
+	return put_at(s, task, leaf.dentry, leaf.mnt);
 }
 
 static long walk_cgroup(u32 i, struct walk *w)
@@ -154,50 +186,68 @@ static __always_inline void put_cgroup(struct scratch *s, struct task_struct *ta
 	put_walked(&w);
 }
 
-/* Has the file lost its name? */
-static __always_inline bool unlinked(struct dentry *d)
-{
-	return !BPF_CORE_READ(d, d_hash.pprev) && d != BPF_CORE_READ(d, d_parent);
-}
-
-static __always_inline bool is_memfd(struct dentry *d, struct inode *inode)
-{
-	char name[8] = {};
-
-	if (BPF_CORE_READ(inode, i_sb, s_magic) != TMPFS_MAGIC || BPF_CORE_READ(d, d_hash.pprev))
-		return false;
-	bpf_probe_read_kernel(name, 6, BPF_CORE_READ(d, d_name.name));
-	return name[0] == 'm' && name[1] == 'e' && name[2] == 'm' && name[3] == 'f' && name[4] == 'd' && name[5] == ':';
-}
+/* What is told of an open file. */
+struct node {
+	struct path path;
+	struct inode *inode; /* 0: there is none, and nothing of those behind it */
+	u64 ino;
+	u32 dev, flags; /* enum gyre_file_flag */
+	u16 mode;
+};
 
 /* Does the file lie in the upper layer of an overlay? ovl_inode ends with vfs_inode and then the upper dentry (fs/overlayfs/ovl_entry.h). */
 static __always_inline bool in_upper(struct inode *inode)
 {
 	struct dentry *upper = 0;
 
-	if (BPF_CORE_READ(inode, i_sb, s_magic) != OVERLAYFS_MAGIC)
-		return false;
 	bpf_probe_read_kernel(&upper, sizeof(upper), (void *)inode + bpf_core_type_size(struct inode));
 	return upper != 0;
 }
 
-static __always_inline u32 file_flags(struct file *f)
+static __always_inline bool is_memfd(const unsigned char *dentry_name)
 {
-	struct dentry *d = BPF_CORE_READ(f, f_path.dentry);
-	struct inode *inode = BPF_CORE_READ(f, f_inode);
-	bool memfd = is_memfd(d, inode);
+	char name[8] = {};
 
-	return (in_upper(inode) ? GYRE_FILE_UPPER : 0) | (memfd ? GYRE_FILE_MEMFD : 0) | (memfd || unlinked(d) ? GYRE_FILE_DELETED : 0);
+	bpf_probe_read_kernel(name, 6, dentry_name);
+	return name[0] == 'm' && name[1] == 'e' && name[2] == 'm' && name[3] == 'f' && name[4] == 'd' && name[5] == ':';
+}
+
+static __always_inline void load_node(struct node *n, struct file *f)
+{
+	u64 head[HEAD / 8] = {};
+
+	__builtin_memset(n, 0, sizeof(*n));
+	BPF_CORE_READ_INTO(&n->path, f, f_path);
+	struct dentry *d = n->path.dentry;
+
+	n->inode = BPF_CORE_READ(f, f_inode);
+	if (!n->inode || bpf_probe_read_kernel(head, sizeof(head), n->inode))
+		return;
+	n->ino = IN_HEAD(head, n->inode, struct inode, i_ino);
+	n->mode = IN_HEAD(head, n->inode, struct inode, i_mode);
+	struct super_block *sb = IN_HEAD(head, n->inode, struct inode, i_sb);
+
+	n->dev = BPF_CORE_READ(sb, s_dev);
+	u64 magic = BPF_CORE_READ(sb, s_magic);
+
+	if (magic == OVERLAYFS_MAGIC && in_upper(n->inode))
+		n->flags |= GYRE_FILE_UPPER;
+	if (bpf_probe_read_kernel(head, sizeof(head), d) || IN_HEAD(head, d, struct dentry, d_hash.pprev))
+		return; /* it has its name */
+	if (magic == TMPFS_MAGIC && is_memfd(IN_HEAD(head, d, struct dentry, d_name.name)))
+		n->flags |= GYRE_FILE_MEMFD | GYRE_FILE_DELETED;
+	else if (d != IN_HEAD(head, d, struct dentry, d_parent))
+		n->flags |= GYRE_FILE_DELETED;
 }
 
 static __always_inline struct file *file_of(struct task_struct *task, s64 fd)
 {
-	struct fdtable *t = BPF_CORE_READ(task, files, fdt);
+	struct fdtable *t = task->files->fdt;
 	struct file *f = 0;
 
-	if (fd < 0 || fd >= BPF_CORE_READ(t, max_fds))
+	if (fd < 0 || fd >= t->max_fds)
 		return 0;
-	bpf_probe_read_kernel(&f, sizeof(f), BPF_CORE_READ(t, fd) + fd);
+	bpf_probe_read_kernel(&f, sizeof(f), t->fd + fd);
 	return f;
 }
 
