@@ -68,8 +68,11 @@ func (x *batcher) add(r *decode.Record, img, child *proctable.Image) {
 	e.Args = r.Args
 	args := r.Kind.Info().Args
 	for i := range args {
-		if args[i].Type.IsString() {
+		switch {
+		case args[i].Type.IsString():
 			e.Args[i] = int64(x.b.Intern(r.Text[i]))
+		case args[i].Type == eventv1.UID && e.Args[i] >= 0:
+			x.b.MentionUser(uint32(e.Args[i]))
 		}
 	}
 	if r.Kind.IsClone() {

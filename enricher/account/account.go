@@ -90,6 +90,13 @@ func (s *Stage) Enrich(_ context.Context, b *eventv1.Batch) error {
 		return nil
 	}
 	rows := map[uint32]int32{}
+	for i := range b.Users { // users that events mention, without a name yet
+		u := &b.Users[i]
+		if have, ok := a.users[u.UID]; ok && u.Container < 0 && u.Name == 0 {
+			u.Name, u.Home, u.Shell = b.AddString(have.Name), b.AddString(have.Home), b.AddString(have.Shell)
+			rows[u.UID] = int32(i)
+		}
+	}
 	row := func(uid uint32) int32 {
 		if r, ok := rows[uid]; ok {
 			return r

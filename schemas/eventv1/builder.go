@@ -95,6 +95,17 @@ func (b *Builder) AddContainer(c Container) int32 {
 	return int32(len(b.batch.Containers) - 1)
 }
 
+// MentionUser adds a row without a name, for enrichers to fill in, unless there is one of the host's user uid.
+func (b *Builder) MentionUser(uid uint32) {
+	for i := range b.batch.Users {
+		if b.batch.Users[i].UID == uid {
+			return
+		}
+	}
+	b.batch.Users = append(b.batch.Users, User{UID: uid, Container: -1})
+	b.rows += 8
+}
+
 // AddLabel adds a fact of the node.
 func (b *Builder) AddLabel(key, value string) {
 	b.batch.Labels = append(b.batch.Labels, Label{b.InternString(key), b.InternString(value)})

@@ -196,6 +196,8 @@ const (
 	SeccompOperation
 	ModuleFlags
 	IoctlRequest
+	// UID is a user id, of which [Batch.Users] has a row; -1 means no change.
+	UID
 )
 
 // IsString tells whether the argument is an index into the string table.

@@ -1,9 +1,9 @@
 package eventv1
 
 var (
-	uidArg, gidArg = Arg{"uid", Int, "user id"}, Arg{"gid", Int, "group id"}
-	euid, egid     = Arg{"euid", Int, "effective user id, -1 for no change"}, Arg{"egid", Int, "effective group id, -1 for no change"}
-	ruid, rgid     = Arg{"ruid", Int, "real user id, -1 for no change"}, Arg{"rgid", Int, "real group id, -1 for no change"}
+	uidArg, gidArg = Arg{"uid", UID, "user id"}, Arg{"gid", Int, "group id"}
+	euid, egid     = Arg{"euid", UID, "effective user id, -1 for no change"}, Arg{"egid", Int, "effective group id, -1 for no change"}
+	ruid, rgid     = Arg{"ruid", UID, "real user id, -1 for no change"}, Arg{"rgid", Int, "real group id, -1 for no change"}
 )
 
 var credentialKinds = map[Kind]Info{
@@ -11,7 +11,7 @@ var credentialKinds = map[Kind]Info{
 	Setgid:    {"setgid", "user", "the group was changed, or could not be", []Arg{gidArg}},
 	Setreuid:  {"setreuid", "user", "the user was changed, or could not be", []Arg{ruid, euid}},
 	Setregid:  {"setregid", "user", "the group was changed, or could not be", []Arg{rgid, egid}},
-	Setresuid: {"setresuid", "user", "the user was changed, or could not be", []Arg{ruid, euid, {"suid", Int, "saved user id, -1 for no change"}}},
+	Setresuid: {"setresuid", "user", "the user was changed, or could not be", []Arg{ruid, euid, {"suid", UID, "saved user id, -1 for no change"}}},
 	Setresgid: {"setresgid", "user", "the group was changed, or could not be", []Arg{rgid, egid, {"sgid", Int, "saved group id, -1 for no change"}}},
 	Setfsuid:  {"setfsuid", "user", "the user for access to files was changed", []Arg{uidArg}},
 	Setfsgid:  {"setfsgid", "user", "the group for access to files was changed", []Arg{gidArg}},

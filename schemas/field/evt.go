@@ -41,6 +41,7 @@ func evtFields() []Field {
 			}
 			return v.openFlags()&oCreat != 0 && v.e.Args[eventv1.OpenMode]&0o111 != 0, true
 		}).only(kindsWhere(eventv1.Kind.IsOpen)...),
+		str("evt.args", FromEvent, "all arguments of the call: name=value, separated by blanks", func(v *View) (string, bool) { return v.argsText(), v.e.NArgs > 0 }),
 		num("thread.tid", FromEvent, "id of the thread that acted", func(v *View) (int64, bool) { return int64(v.e.TID), true }),
 	}
 }
@@ -96,8 +97,8 @@ func argFields() []Field {
 		}
 		p.index[k] = int8(i)
 		p.kinds = append(p.kinds, k)
-		if isNumber(p.typ) && !isNumber(typ) {
-			p.typ = typ // text, if any kind says so
+		if isNumber(p.typ) && (!isNumber(typ) || typ == eventv1.UID) {
+			p.typ = typ // text, or a user, if any kind says so
 		}
 	}
 	for _, k := range eventv1.Kinds() {
@@ -136,6 +137,15 @@ func argFields() []Field {
 				}
 				return v.e.Args[i], true
 			}).only(p.kinds...))
+			if p.typ == eventv1.UID {
+				out = append(out, str(full+".name", FromEvent, "name of that user, the id if it has none ("+kinds+")", func(v *View) (string, bool) {
+					i, ok := get(v)
+					if !ok {
+						return "", false
+					}
+					return v.userName(v.e.Kind.Info().Args[i].Type, v.e.Args[i]), true
+				}).only(p.kinds...))
+			}
 			continue
 		}
 		out = append(out, str(full, FromEvent, doc, func(v *View) (string, bool) {
@@ -154,8 +164,48 @@ func argFields() []Field {
 		func(v *View) (string, bool) { return resultName(v.e.Ret), true }))
 }
 
+// argsText is the arguments as name=value, in the order of the kind.
+func (v *View) argsText() string {
+	var b []byte
+	for i, a := range v.e.Kind.Info().Args {
+		if i >= int(v.e.NArgs) {
+			break // of an older collector
+		}
+		if a.Name == "child_proc" {
+			continue
+		}
+		if len(b) > 0 {
+			b = append(b, ' ')
+		}
+		b = append(append(b, a.Name...), '=')
+		switch {
+		case a.Type.IsString() && a.Type != eventv1.Address:
+			s, _ := v.text(v.e.Str(i))
+			b = append(b, s...)
+		case isNumber(a.Type):
+			b = append(b, v.userName(a.Type, v.e.Args[i])...)
+		default:
+			s, _ := formatArg(v, a.Type, v.e.Args[i])
+			b = append(b, s...)
+		}
+	}
+	return string(b)
+}
+
+// userName is the name of a user of the host that the event mentions.
+func (v *View) userName(t eventv1.ArgType, uid int64) string {
+	if t == eventv1.UID {
+		for i := range v.b.Users {
+			if u := &v.b.Users[i]; int64(u.UID) == uid && u.Container < 0 && u.Name != 0 {
+				return v.b.Text(u.Name)
+			}
+		}
+	}
+	return strconv.FormatInt(uid, 10)
+}
+
 func isNumber(t eventv1.ArgType) bool {
-	return t == eventv1.Int || t == eventv1.Uint || t == eventv1.FD || t == eventv1.Bool
+	return t == eventv1.Int || t == eventv1.Uint || t == eventv1.FD || t == eventv1.Bool || t == eventv1.UID
 }
 
 func k2doc(kinds []eventv1.Kind) string {

@@ -289,6 +289,10 @@ func fdFields() []Field {
 			f := v.fdOf()
 			return f.connected, f.sock
 		}).only(socks...),
+		boolean("fd.name_changed", FromEvent, "the event is the socket's first with this peer: a message of a kind that is told once per new peer", func(v *View) (bool, bool) {
+			f := v.fdOf()
+			return v.e.Kind.IsMessage() && f.hasAddr, f.sock
+		}).only(socks...),
 		boolean("fd.is_server", FromEvent, "the local end of the connection is the server", func(v *View) (bool, bool) {
 			f := v.fdOf()
 			return f.server, f.sock && f.hasAddr

@@ -120,6 +120,13 @@ func procFields() []Field {
 		procNum("proc.exe_ino", "inode number of the program file", func(_ *View, p *eventv1.Proc) int64 { return int64(p.ExeIno) }),
 		procNum("proc.exe_ino.ctime", "last change of the program file's inode, nanoseconds since the Unix epoch", func(_ *View, p *eventv1.Proc) int64 { return p.ExeCtime }),
 		procNum("proc.exe_ino.mtime", "last change of the program file's content, nanoseconds since the Unix epoch", func(_ *View, p *eventv1.Proc) int64 { return p.ExeMtime }),
+		num("proc.exe_ino.ctime_duration_proc_start", FromProcess, "from the last change of the program file's inode to the start of the process, nanoseconds; only where the change was before", func(v *View) (int64, bool) {
+			if v.p == nil || v.p.ExeCtime == 0 {
+				return 0, false
+			}
+			d := v.b.BootTime + v.p.Start - v.p.ExeCtime
+			return d, d > 0
+		}),
 		procFlag("proc.is_exe_writable", "the process may write its own program file", eventv1.ProcExeWritable),
 		procFlag("proc.is_exe_upper_layer", "the program lies in the upper layer of an overlay file system", eventv1.ProcExeUpperLayer),
 		procFlag("proc.is_exe_from_memfd", "the program lives in memory only (memfd)", eventv1.ProcExeMemfd),

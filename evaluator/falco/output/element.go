@@ -78,6 +78,9 @@ func find(u vocab.Use, name string) *field.Field {
 		if n, ok := u.Position(); ok {
 			return argumentAt(n, name)
 		}
+		if user, ok := field.Lookup(u.Name + "." + u.Arg + ".name"); ok {
+			return renamed(user, name, u.Type)
+		}
 		if f, ok := field.Lookup(u.Name + "." + u.Arg); ok {
 			return renamed(f, name, u.Type)
 		}

@@ -20,7 +20,7 @@ var networks = map[string]string{"fd.cnet": "fd.cip", "fd.snet": "fd.sip", "fd.l
 // other names of fields that mean the same.
 var aliases = map[string]string{
 	"k8smeta.pod.name": "k8s.pod.name", "k8smeta.pod.uid": "k8s.pod.uid", "k8smeta.ns.name": "k8s.ns.name", "k8s.pod.id": "k8s.pod.uid",
-	"syscall.type": "evt.type",
+	"syscall.type": "evt.type", "evt.info": "evt.args",
 }
 
 // Alias is the name in the catalogue of a field that Falco alone knows under this one; other names are returned as they are.
@@ -176,6 +176,9 @@ func argument(u vocab.Use) value {
 		return catalogued(f, u.Name, u.ValueType())
 	}
 	f, ok := field.Lookup("evt.arg." + u.Arg)
+	if name, has := field.Lookup("evt.arg." + u.Arg + ".name"); has && u.Name == "evt.arg" {
+		f = name // a user
+	}
 	if u.Name == "evt.rawarg" {
 		if raw, has := field.Lookup("evt.rawarg." + u.Arg); has {
 			f, ok = raw, true

@@ -26,8 +26,6 @@ var reasons = []struct{ prefix, why string }{
 	{"evt.arg.data", noData},
 	{"evt.rawarg.data", noData},
 	{"evt.is_syslog", noData},
-	{"evt.args", "arguments are fields of their own, evt.arg.NAME"},
-	{"evt.info", "arguments are fields of their own, evt.arg.NAME"},
 	{"fd.cip.name", noNames},
 	{"fd.sip.name", noNames},
 	{"fd.lip.name", noNames},
