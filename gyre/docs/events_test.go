@@ -53,7 +53,7 @@ const left = `## Left out
 `
 
 var typeNames = map[eventv1.ArgType]string{
-	eventv1.Int: "number", eventv1.Uint: "number", eventv1.FD: "descriptor", eventv1.DirFD: "descriptor or AT_FDCWD", eventv1.Text: "text", eventv1.Path: "path", eventv1.Address: "IP address",
+	eventv1.Int: "number", eventv1.UID: "user id", eventv1.Uint: "number", eventv1.FD: "descriptor", eventv1.DirFD: "descriptor or AT_FDCWD", eventv1.Text: "text", eventv1.Path: "path", eventv1.Address: "IP address",
 	eventv1.OpenFlags: "O_*", eventv1.CloneFlags: "CLONE_*", eventv1.AtFlags: "AT_*", eventv1.RenameFlags: "RENAME_*", eventv1.FileFlags: "flags", eventv1.Mode: "octal", eventv1.Bool: "0 or 1",
 	eventv1.Family: "AF_*", eventv1.SockType: "SOCK_*", eventv1.L4Proto: "protocol", eventv1.ModeBits: "S_*", eventv1.Hex: "hexadecimal", eventv1.Caps: "CAP_*", eventv1.Signal: "SIG*",
 	eventv1.MountFlags: "MS_*", eventv1.UmountFlags: "MNT_*", eventv1.FsconfigCmd: "FSCONFIG_*", eventv1.MemfdFlags: "MFD_*", eventv1.SockFlags: "SOCK_*", eventv1.FcntlCmd: "F_*", eventv1.PrctlOption: "PR_*",
