@@ -23,7 +23,7 @@ var processKinds = map[Kind]Info{
 	ProcExit: {"procexit", "process", "a process ended", []Arg{
 		{"status", Int, "exit status as wait(2) reports it"},
 		{"ret", Int, "exit code"},
-		{"sig", Int, "signal that ended the process, 0 if none did"},
+		{"sig", Signal, "signal that ended the process, 0 if none did"},
 		{"core", Bool, "a core file was written"},
 	}},
 

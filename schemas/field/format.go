@@ -42,10 +42,23 @@ var (
 	renameBits = []bit{{1, "RENAME_NOREPLACE"}, {2, "RENAME_EXCHANGE"}, {4, "RENAME_WHITEOUT"}}
 	fileBits   = []bit{{int64(eventv1.FileUpperLayer), "UPPER_LAYER"}, {int64(eventv1.FileMemfd), "MEMFD"}, {int64(eventv1.FileDeleted), "DELETED"}}
 
+	fileTypes = map[int64]string{0o010000: "S_IFIFO", 0o020000: "S_IFCHR", 0o060000: "S_IFBLK", 0o100000: "S_IFREG", 0o140000: "S_IFSOCK"}
 	families  = map[int64]string{0: "AF_UNSPEC", 1: "AF_UNIX", 2: "AF_INET", 10: "AF_INET6", 16: "AF_NETLINK", 17: "AF_PACKET", 38: "AF_ALG", 40: "AF_VSOCK", 3: "AF_AX25", 9: "AF_X25", 15: "AF_KEY", 21: "AF_RDS", 29: "AF_CAN", 30: "AF_TIPC", 31: "AF_BLUETOOTH", 33: "AF_RXRPC", 44: "AF_XDP"}
 	sockTypes = map[int64]string{1: "SOCK_STREAM", 2: "SOCK_DGRAM", 3: "SOCK_RAW", 4: "SOCK_RDM", 5: "SOCK_SEQPACKET", 10: "SOCK_PACKET"}
 	protocols = map[int64]string{1: "icmp", 6: "tcp", 17: "udp", 58: "icmpv6", 132: "sctp", 262: "mptcp"}
 )
+
+// modeText is the permission bits, and what kind of file it is if that is told.
+func modeText(x int64) string {
+	text, typ := bitsText(x&0o7777, modeBits), fileTypes[x&0o170000]
+	switch {
+	case typ == "":
+		return text
+	case x&0o7777 == 0:
+		return typ
+	}
+	return typ + "|" + text
+}
 
 // formatArg gives the text form of an argument that is not a string.
 func formatArg(v *View, t eventv1.ArgType, x int64) (string, bool) {
@@ -61,7 +74,7 @@ func formatArg(v *View, t eventv1.ArgType, x int64) (string, bool) {
 	case eventv1.FileFlags:
 		return bitsText(x, fileBits), true
 	case eventv1.ModeBits:
-		return bitsText(x&0o7777, modeBits), true
+		return modeText(x), true
 	case eventv1.MountFlags:
 		return bitsText(x, mountBits), true
 	case eventv1.UmountFlags:
