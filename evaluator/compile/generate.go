@@ -129,6 +129,8 @@ func (x *generator) boolean(n *node) boolFunc {
 		return x.dynamic(n)
 	case opLoop:
 		return x.loop(n)
+	case opIsBase64, opHasValue, opHasOpt:
+		return x.listTest(n)
 	}
 	panic("compile: " + n.String() + " is not bool")
 }
@@ -255,6 +257,19 @@ func (x *generator) intSet(n *node) boolFunc {
 
 func (x *generator) match(n *node) boolFunc {
 	test := n.match.matcher()
+	if get, ok := x.scratch(n.args[0]); ok {
+		fold := n.match.fold
+		return func(m *Machine) tri {
+			s, err := get(m)
+			if err != no {
+				return err
+			}
+			if fold {
+				s = m.lower(s)
+			}
+			return truth(test(s))
+		}
+	}
 	if n.match.fold {
 		get := x.str(n.args[0])
 		return func(m *Machine) tri {

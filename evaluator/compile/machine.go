@@ -55,7 +55,8 @@ type Machine struct {
 	cells  []uint32 // event<<4 | tri
 	texts  []textCell
 	locals [8]string
-	buf    []byte
+	buf    []byte // of lower
+	line   []byte // of scratch
 	hits   []Hit
 }
 
