@@ -71,3 +71,23 @@ func (p *pattern) estimate() (cost, chance float64) {
 	}
 	return cost, chance
 }
+
+// first is what deciding n is thought to cost when nothing is known of the process either.
+func first(n *node) float64 {
+	switch n.op {
+	case opNot:
+		return first(n.args[0])
+	case opAnd, opOr:
+		cost, goOn := 0.0, 1.0
+		for _, t := range order(n.args, n.op == opAnd, nil) {
+			cost += goOn * first(t)
+			if n.op == opAnd {
+				goOn *= t.p
+			} else {
+				goOn *= 1 - t.p
+			}
+		}
+		return cost
+	}
+	return n.cost
+}

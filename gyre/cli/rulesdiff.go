@@ -171,7 +171,7 @@ func meanings(files []rulesv1.File) (map[string]string, error) {
 	m := map[string]string{}
 	for _, r := range set.Rules() {
 		text := string(rule.Format(rule.File{Rules: []rule.Rule{r.Rule}})) + r.Form
-		for _, x := range r.Exceptions {
+		for _, x := range r.Except() {
 			text += fmt.Sprintf("\nexcept %s: %s", x.Name, x.Condition.Value)
 		}
 		if t := r.Throttle; t != nil {
