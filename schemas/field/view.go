@@ -12,6 +12,44 @@ type View struct {
 
 	fd      fdInfo
 	fdReady bool
+
+	// lists hold the values of list fields, each until it is read again.
+	lists [listCount][]string
+	// made are texts of numbers, such as flags: few numbers are often the same.
+	made map[number]string
+}
+
+// The list fields, by where a [View] holds their values.
+const (
+	listEnv = iota
+	listName
+	listExe
+	listExePath
+	listCmdline
+	listCount
+)
+
+// number is an integer with what it means.
+type number struct {
+	t eventv1.ArgType
+	x int64
+}
+
+// maxMade bounds the texts that are kept.
+const maxMade = 1024
+
+// textOf is formatted, made once for each number.
+func (v *View) textOf(t eventv1.ArgType, x int64) string {
+	k := number{t, x}
+	s, ok := v.made[k]
+	if !ok {
+		if v.made == nil || len(v.made) >= maxMade {
+			v.made = make(map[number]string, 64)
+		}
+		s = formatted(t, x)
+		v.made[k] = s
+	}
+	return s
 }
 
 // NewView returns a View of nothing; call [View.Batch] and [View.Event].
