@@ -57,7 +57,7 @@ func formatArg(v *View, t eventv1.ArgType, x int64) (string, bool) {
 		if !ok {
 			return "", false
 		}
-		return a.String(), true
+		return v.addrText(a), true
 	}
 	return v.textOf(t, x), true
 }

@@ -1,6 +1,10 @@
 package field
 
-import "github.com/gyre-sec/gyre/schemas/eventv1"
+import (
+	"net/netip"
+
+	"github.com/gyre-sec/gyre/schemas/eventv1"
+)
 
 // View is one event of one batch, as the accessors of [Field] read it. It keeps
 // strings that were made from several columns until the next event or batch.
@@ -16,7 +20,8 @@ type View struct {
 	// lists hold the values of list fields, each until it is read again.
 	lists [listCount][]string
 	// made are texts of numbers, such as flags: few numbers are often the same.
-	made map[number]string
+	made  map[number]string
+	addrs map[netip.Addr]string
 }
 
 // The list fields, by where a [View] holds their values.
@@ -33,6 +38,19 @@ const (
 type number struct {
 	t eventv1.ArgType
 	x int64
+}
+
+// addrText is the text of an address, made once for each.
+func (v *View) addrText(a netip.Addr) string {
+	s, ok := v.addrs[a]
+	if !ok {
+		if v.addrs == nil || len(v.addrs) >= maxMade {
+			v.addrs = make(map[netip.Addr]string, 64)
+		}
+		s = a.String()
+		v.addrs[a] = s
+	}
+	return s
 }
 
 // maxMade bounds the texts that are kept.
