@@ -1,11 +1,14 @@
 package evaluator
 
 import (
+	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"os"
 	"runtime"
 	"time"
+
+	"github.com/gyre-sec/gyre/schemas/rulesv1"
 )
 
 // ErrConfig is wrapped by what [Config.Validate] returns.
@@ -15,7 +18,9 @@ var ErrConfig = errors.New("invalid evaluator configuration")
 type Config struct {
 	Builtin     bool          `yaml:"builtin" doc:"use the rules that come with the program"`
 	Dirs        []string      `yaml:"dirs" doc:"directories with rule files (*.yaml, *.yml); a later one replaces rules of the same id"`
-	KV          string        `yaml:"kv" doc:"NATS key-value bucket with rule files, which replace those of directories; empty for none"`
+	KV          string        `yaml:"kv" doc:"NATS key-value bucket with rule sets, see gyre rules push; its rules replace those of directories; empty for none"`
+	RuleSet     string        `yaml:"rule_set" doc:"name of the rule set in the bucket, whose versions are loaded as they are pushed"`
+	RuleKeys    []string      `yaml:"rule_keys" doc:"public keys, as gyre rules keygen prints them: only rule sets signed by one of them are loaded; none: unsigned ones too"`
 	Poll        time.Duration `yaml:"poll" doc:"how often directories are looked at for changes"`
 	Concurrency int           `yaml:"concurrency" doc:"batches evaluated at once; 0 means one per CPU"`
 	MaxRules    int           `yaml:"max_rules" doc:"rules allowed in all files together"`
@@ -28,9 +33,9 @@ type Config struct {
 	FalcoFields   []string `yaml:"falco_extra_fields" doc:"fields attached to the alerts of every rule from a Falco file"`
 }
 
-// DefaultConfig is the shipped rules and the bucket "rules".
+// DefaultConfig is the shipped rules and the set "default" of the bucket "rules".
 func DefaultConfig() Config {
-	return Config{Builtin: true, KV: "rules", Poll: 2 * time.Second, MaxRules: 10_000, FalcoMatching: matchFirst}
+	return Config{Builtin: true, KV: "rules", RuleSet: "default", Poll: 2 * time.Second, MaxRules: 10_000, FalcoMatching: matchFirst}
 }
 
 // Validate checks what can be checked without a server.
@@ -46,6 +51,14 @@ func (c Config) Validate() error {
 	if c.FalcoMatching != matchFirst && c.FalcoMatching != matchAll {
 		return fmt.Errorf("%w: falco_matching is %q, want %s or %s", ErrConfig, c.FalcoMatching, matchFirst, matchAll)
 	}
+	if c.KV != "" {
+		if err := rulesv1.CheckName(c.RuleSet); err != nil {
+			return fmt.Errorf("%w: rule_set: %w", ErrConfig, err)
+		}
+	}
+	if _, err := c.keys(); err != nil {
+		return err
+	}
 	if _, err := c.falco(); err != nil {
 		return fmt.Errorf("%w: falco_priority: %w", ErrConfig, err)
 	}
@@ -59,6 +72,19 @@ func (c Config) Validate() error {
 		}
 	}
 	return nil
+}
+
+// keys are the public keys of rule sets.
+func (c Config) keys() ([]ed25519.PublicKey, error) {
+	var keys []ed25519.PublicKey
+	for i, text := range c.RuleKeys {
+		k, err := rulesv1.ParseKey(text)
+		if err != nil {
+			return nil, fmt.Errorf("%w: rule_keys[%d]: %w", ErrConfig, i, err)
+		}
+		keys = append(keys, k)
+	}
+	return keys, nil
 }
 
 func (c Config) workers() int {

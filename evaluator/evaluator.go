@@ -32,6 +32,11 @@ type Info struct {
 	Digest string    `json:"digest"`
 	Count  int       `json:"count"`
 	Loaded time.Time `json:"loaded"`
+	// Set is the version of the bucket's rule set that is part of them, NAME@sha256:DIGEST, "" if there is none;
+	// Revision that of its key, and Signer the id of the key whose signature was verified.
+	Set      string `json:"rule_set,omitempty"`
+	Revision uint64 `json:"revision,omitempty"`
+	Signer   string `json:"signer,omitempty"`
 	// Error is why the last attempt to load rules was refused, "" if it was not.
 	Error string `json:"error,omitempty"`
 }
@@ -49,9 +54,9 @@ type Evaluator struct {
 	throttle *throttle
 	tried    [32]byte // of the last attempt to load; New, then follow only
 
-	mu   sync.Mutex
-	kv   map[string][]byte
-	info Info
+	mu     sync.Mutex
+	remote remote
+	info   Info
 }
 
 // New loads the rules of the program and of the directories; a defect in them is an error.
@@ -60,7 +65,7 @@ func New(cfg Config, b *bus.Bus, log *slog.Logger, reg prometheus.Registerer) (*
 		return nil, err
 	}
 	e := &Evaluator{
-		cfg: cfg, bus: b, log: log, m: newMetrics(reg), throttle: newThrottle(maxThrottled), kv: map[string][]byte{}, changed: make(chan struct{}, 1),
+		cfg: cfg, bus: b, log: log, m: newMetrics(reg), throttle: newThrottle(maxThrottled), changed: make(chan struct{}, 1),
 		pub: b.NewPublisher(bus.PublisherConfig{Stage: "evaluator", MaxMessages: 1024}),
 	}
 	if err := e.load(); err != nil {

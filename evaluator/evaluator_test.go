@@ -185,11 +185,11 @@ func TestReload(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := kv.Put(t.Context(), "base", []byte(rulesFor("three"))); err != nil {
+	if _, err := kv.Put(t.Context(), "default", []byte(rulesFor("three"))); err != nil {
 		t.Fatal(err)
 	}
 	wait("the bucket's rules", func(i Info) bool { return i.Digest != second.Digest && i.Count == 1 })
-	if err := kv.Delete(t.Context(), "base"); err != nil {
+	if err := kv.Delete(t.Context(), "default"); err != nil {
 		t.Fatal(err)
 	}
 	wait("the directory's rules again", func(i Info) bool { return i.Digest == second.Digest })

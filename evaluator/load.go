@@ -5,14 +5,11 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"io/fs"
-	"maps"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
-	"github.com/gyre-sec/gyre/bus"
 	"github.com/gyre-sec/gyre/evaluator/falco"
 	"github.com/gyre-sec/gyre/evaluator/rule"
 	"github.com/gyre-sec/gyre/evaluator/rules"
@@ -101,25 +98,28 @@ func readFiles(paths []string, layer int) ([]input, error) {
 }
 
 // inputs reads everything that rules are made of now.
-func (e *Evaluator) inputs() ([]input, error) {
+func (e *Evaluator) inputs() ([]input, remote, error) {
 	var all []input
 	for i, dir := range e.cfg.Dirs {
 		in, err := readDir(dir, layerDirs+i)
 		if err != nil {
-			return nil, err
+			return nil, remote{}, err
 		}
 		all = append(all, in...)
 	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	for _, key := range slices.Sorted(maps.Keys(e.kv)) {
-		all = append(all, input{"kv:" + key, layerKV, e.kv[key]})
-	}
-	return all, nil
+	r := e.fromBucket()
+	return append(all, r.files...), r, r.err
 }
 
-func fingerprint(in []input) [32]byte {
+func (e *Evaluator) fromBucket() remote {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.remote
+}
+
+func fingerprint(in []input, from remote) [32]byte {
 	h := sha256.New()
+	fmt.Fprintln(h, from.revision)
 	for _, x := range in {
 		fmt.Fprintf(h, "%d %q %d\n", x.layer, x.name, len(x.data))
 		h.Write(x.data)
@@ -130,7 +130,7 @@ func fingerprint(in []input) [32]byte {
 // load builds a new rule set from everything and puts it in force; on an error the old one stays.
 // Without a change since the last attempt it does nothing.
 func (e *Evaluator) load() error {
-	in, err := e.inputs()
+	in, from, err := e.inputs()
 	if err != nil {
 		sum := sha256.Sum256([]byte(err.Error()))
 		if sum == e.tried {
@@ -139,7 +139,7 @@ func (e *Evaluator) load() error {
 		e.tried = sum
 		return e.refused(err)
 	}
-	sum := fingerprint(in)
+	sum := fingerprint(in, from)
 	if sum == e.tried {
 		return nil
 	}
@@ -170,16 +170,22 @@ func (e *Evaluator) load() error {
 			e.log.Warn("rule of a Falco file is not fully supported", "err", w.String())
 		}
 	}
-	e.current.Store(newGeneration(set, e.throttle, e.cfg.FalcoMatching == matchFirst))
+	name := set.Digest()
+	if from.name != "" {
+		name += " " + from.name
+	}
+	e.current.Store(newGeneration(set, name, e.throttle, e.cfg.FalcoMatching == matchFirst))
 	e.m.perRule.set.Store(set)
 	e.m.loads.WithLabelValues("ok").Inc()
 	e.m.rules.Set(float64(len(set.Rules())))
-	e.setInfo(Info{Digest: set.Digest(), Count: len(set.Rules()), Loaded: time.Now()})
+	e.m.version(from)
+	e.setInfo(Info{Digest: set.Digest(), Count: len(set.Rules()), Loaded: time.Now(), Set: from.name, Revision: from.revision, Signer: from.signer})
 	return nil
 }
 
 func (e *Evaluator) refused(err error) error {
 	e.m.loads.WithLabelValues("refused").Inc()
+	e.m.refused.WithLabelValues(reason(err)).Inc()
 	i := e.Rules()
 	i.Error = err.Error()
 	e.setInfo(i)
@@ -200,7 +206,7 @@ func (e *Evaluator) reload() {
 		return
 	}
 	if after := e.Rules(); after.Loaded != before.Loaded {
-		e.log.Info("rules loaded", "count", after.Count, "version", after.Digest)
+		e.log.Info("rules loaded", "count", after.Count, "version", after.Digest, "rule_set", after.Set, "key_id", after.Signer)
 	}
 }
 
@@ -228,8 +234,8 @@ const settleTime = 100 * time.Millisecond
 // settled waits until the files are the same for a while; false means that ctx has ended.
 func (e *Evaluator) settled(ctx context.Context) bool {
 	look := func() (sum [32]byte) {
-		if in, err := e.inputs(); err == nil {
-			sum = fingerprint(in)
+		if in, from, err := e.inputs(); err == nil {
+			sum = fingerprint(in, from)
 		}
 		return sum
 	}
@@ -246,34 +252,6 @@ func (e *Evaluator) settled(ctx context.Context) bool {
 		last = now
 	}
 	return true
-}
-
-// watchKV keeps the bucket's rule files; current is called when all that are there have been read.
-func (e *Evaluator) watchKV(ctx context.Context, current func()) error {
-	kv, err := e.bus.KV(ctx, e.cfg.KV)
-	if err != nil {
-		return fmt.Errorf("open bucket %s: %w", e.cfg.KV, err)
-	}
-	ready := false
-	err = kv.Watch(ctx, ">", func(x bus.Entry) {
-		e.mu.Lock()
-		if x.Deleted {
-			delete(e.kv, x.Key)
-		} else {
-			e.kv[x.Key] = x.Value
-		}
-		e.mu.Unlock()
-		if ready {
-			e.poke()
-		}
-	}, func() {
-		ready = true
-		current()
-	})
-	if err != nil && ctx.Err() == nil {
-		return fmt.Errorf("watch bucket %s: %w", e.cfg.KV, err)
-	}
-	return nil
 }
 
 // poke asks follow to look now.

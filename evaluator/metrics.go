@@ -6,7 +6,8 @@ type metrics struct {
 	batches, events, lost, bad prometheus.Counter
 	alerts                     *prometheus.CounterVec
 	ruleErrors, folded         *prometheus.CounterVec
-	loads                      *prometheus.CounterVec
+	loads, refused             *prometheus.CounterVec
+	set                        *prometheus.GaugeVec
 	rules                      prometheus.Gauge
 	seconds                    prometheus.Histogram
 	perRule                    *ruleMetrics
@@ -29,11 +30,23 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		ruleErrors: vec("rule_errors_total", "Conditions that failed at run time, which counts as no match.", "rule"),
 		folded:     vec("alerts_folded_total", "Matches that became no alert because of their rule's throttle.", "rule"),
 		loads:      vec("rule_loads_total", "Attempts to load rules by result: ok, refused.", "result"),
-		rules:      prometheus.NewGauge(prometheus.GaugeOpts{Name: "gyre_evaluator_rules", Help: "Rules in force."}),
+		refused:    vec("rule_loads_refused_total", "Refused attempts to load rules by reason: rules (they do not check), unsigned, signature, stale, deleted, malformed.", "reason"),
+		set: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "gyre_evaluator_rule_set", Help: "Revision of the bucket's rule set in force, by version and the key that signed it.",
+		}, []string{"rule_set", "key_id"}),
+		rules: prometheus.NewGauge(prometheus.GaugeOpts{Name: "gyre_evaluator_rules", Help: "Rules in force."}),
 		seconds: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "gyre_evaluator_batch_seconds", Help: "Time to evaluate one batch.", Buckets: prometheus.ExponentialBuckets(0.0001, 4, 8),
 		}),
 	}
-	reg.MustRegister(m.perRule, m.batches, m.events, m.lost, m.bad, m.alerts, m.ruleErrors, m.folded, m.loads, m.rules, m.seconds)
+	reg.MustRegister(m.perRule, m.batches, m.events, m.lost, m.bad, m.alerts, m.ruleErrors, m.folded, m.loads, m.refused, m.set, m.rules, m.seconds)
 	return m
+}
+
+// version shows which version of the bucket's rule set is in force.
+func (m *metrics) version(r remote) {
+	m.set.Reset()
+	if r.name != "" {
+		m.set.WithLabelValues(r.name, r.signer).Set(float64(r.revision))
+	}
 }

@@ -18,11 +18,11 @@ type generation struct {
 	pool sync.Pool
 }
 
-// newGeneration makes the generation of a set; first says that of the matching rules from Falco files only the first counts.
-func newGeneration(set *ruleset.Set, t *throttle, first bool) *generation {
+// newGeneration makes the generation of a set that alerts call version; first says that of the matching rules from Falco files only the first counts.
+func newGeneration(set *ruleset.Set, version string, t *throttle, first bool) *generation {
 	g := &generation{set: set}
 	g.pool.New = func() any {
-		return &work{digest: set.Digest(), first: first, engine: set.Engine(), decoder: eventv1.NewDecoder(), reader: eventv1.NewReader(), view: field.NewView(), throttle: t, folded: map[string]int{}}
+		return &work{digest: version, first: first, engine: set.Engine(), decoder: eventv1.NewDecoder(), reader: eventv1.NewReader(), view: field.NewView(), throttle: t, folded: map[string]int{}}
 	}
 	return g
 }

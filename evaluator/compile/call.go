@@ -20,6 +20,8 @@ var tests = map[string]struct {
 	"matches": {modeRegex, false}, "glob": {modeGlob, false}, "pathPrefix": {modePath, false}, "inCidr": {modeCIDR, false},
 	"iequals": {modeEqual, true}, "icontains": {modeContains, true}, "istartsWith": {modePrefix, true},
 	"iendsWith": {modeSuffix, true}, "iglob": {modeGlob, true},
+	"pmatch": {modePathMatch, false}, "fnmatch": {modeFNMatch, false}, "ifnmatch": {modeFNMatchFold, false},
+	"bcontains": {modeContainsHex, false}, "bstartsWith": {modePrefixHex, false},
 }
 
 // constPattern is the pattern of a test; the functions without regard to case take the lower-case form of both sides.
@@ -59,6 +61,16 @@ var operations = map[string][]operation{
 	"basename":           {{opBasename, []typ{tStr}, tStr}},
 	"lower":              {{opLower, []typ{tStr}, tStr}},
 	"b64decode":          {{opDecode, []typ{tStr}, tStr}},
+	"lowerAscii":         {{opLowerASCII, []typ{tStr}, tStr}, {opLowerEach, []typ{tList}, tList}},
+	"upperAscii":         {{opUpperASCII, []typ{tStr}, tStr}, {opUpperEach, []typ{tList}, tList}},
+	"isBase64":           {{opIsBase64, []typ{tStr}, tBool}},
+	"join":               {{opJoin, []typ{tList, tStr}, tStr}},
+	"ancestors":          {{opAncestors, []typ{tList}, tList}},
+	"valueOf":            {{opValueOf, []typ{tList, tStr}, tStr}},
+	"hasValue":           {{opHasValue, []typ{tList, tStr}, tBool}},
+	"getopt":             {{opGetOpt, []typ{tList, tStr}, tList}},
+	"optValue":           {{opOptValue, []typ{tList, tStr, tStr}, tStr}},
+	"hasOpt":             {{opHasOpt, []typ{tList, tStr, tStr}, tBool}},
 }
 
 func (t *translator) call(c ast.CallExpr) (*node, error) {

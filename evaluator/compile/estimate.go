@@ -37,8 +37,12 @@ func estimate(n *node) {
 		n.cost, n.p = n.cost+c, p
 	case opDyn:
 		n.cost, n.p = n.cost+30, 0.1
-	case opConcat, opToStr, opLower, opDecode:
+	case opConcat, opToStr, opLower, opDecode, opLowerASCII, opUpperASCII, opIsBase64, opJoin, opValueOf:
 		n.cost += 60
+	case opHasValue:
+		n.cost, n.p = n.cost+40, 0.05
+	case opLowerEach, opUpperEach, opGetOpt, opOptValue, opHasOpt:
+		n.cost += 200
 	case opLoop:
 		n.cost, n.p = n.args[0].cost+6*n.args[1].cost, 0.2
 	}
@@ -49,13 +53,13 @@ func (p *pattern) estimate() (cost, chance float64) {
 	switch p.mode {
 	case modeEqual:
 		cost, chance = math.Min(1.5*n, 5), 0.05
-	case modePrefix, modePath:
+	case modePrefix, modePath, modePrefixHex:
 		cost, chance = math.Min(2*n, 10), 0.1
 	case modeSuffix:
 		cost, chance = 3, 0.1
-	case modeContains:
+	case modeContains, modeContainsHex:
 		cost, chance = math.Min(12*n, 60), 0.1
-	case modeGlob:
+	case modeGlob, modePathMatch, modeFNMatch, modeFNMatchFold:
 		cost, chance = math.Min(4*n, 20), 0.05
 	case modeCIDR:
 		cost, chance = 60, 0.3
@@ -66,4 +70,24 @@ func (p *pattern) estimate() (cost, chance float64) {
 		cost += 15
 	}
 	return cost, chance
+}
+
+// first is what deciding n is thought to cost when nothing is known of the process either.
+func first(n *node) float64 {
+	switch n.op {
+	case opNot:
+		return first(n.args[0])
+	case opAnd, opOr:
+		cost, goOn := 0.0, 1.0
+		for _, t := range order(n.args, n.op == opAnd, nil) {
+			cost += goOn * first(t)
+			if n.op == opAnd {
+				goOn *= t.p
+			} else {
+				goOn *= 1 - t.p
+			}
+		}
+		return cost
+	}
+	return n.cost
 }

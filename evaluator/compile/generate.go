@@ -1,6 +1,7 @@
 package compile
 
 import (
+	"math"
 	"slices"
 	"strings"
 
@@ -129,6 +130,8 @@ func (x *generator) boolean(n *node) boolFunc {
 		return x.dynamic(n)
 	case opLoop:
 		return x.loop(n)
+	case opIsBase64, opHasValue, opHasOpt:
+		return x.listTest(n)
 	}
 	panic("compile: " + n.String() + " is not bool")
 }
@@ -210,6 +213,9 @@ func (x *generator) compare(n *node) boolFunc {
 }
 
 func (x *generator) compareInt(n *node) boolFunc {
+	if f := boundOf(n); f != nil {
+		return f
+	}
 	a, b := x.integer(n.args[0]), x.integer(n.args[1])
 	o := n.op
 	return func(m *Machine) tri {
@@ -231,8 +237,50 @@ func (x *generator) compareInt(n *node) boolFunc {
 	}
 }
 
+// boundOf is a comparison of a field with a constant, nil if n is none.
+func boundOf(n *node) boolFunc {
+	a, b := n.args[0], n.args[1]
+	swap := a.op == opConst
+	if swap {
+		a, b = b, a
+	}
+	if a.op != opField || b.op != opConst || n.op == opEq {
+		return nil
+	}
+	get, low, high := a.field.Int, int64(math.MinInt64), int64(math.MaxInt64)
+	switch {
+	case swap && n.op == opLessEq:
+		low = b.num
+	case swap && b.num < math.MaxInt64:
+		low = b.num + 1
+	case !swap && n.op == opLessEq:
+		high = b.num
+	case !swap && b.num > math.MinInt64:
+		high = b.num - 1
+	default:
+		return nil
+	}
+	return func(m *Machine) tri {
+		v, ok := get(m.view)
+		if !ok {
+			v = field.AbsentInt
+		}
+		return truth(low <= v && v <= high)
+	}
+}
+
 func (x *generator) intSet(n *node) boolFunc {
 	get, set := x.integer(n.args[0]), n.ints
+	if n.args[0].op == opField && len(set) == 1 {
+		f, want := n.args[0].field.Int, set[0]
+		return func(m *Machine) tri {
+			v, ok := f(m.view)
+			if !ok {
+				v = field.AbsentInt
+			}
+			return truth(v == want)
+		}
+	}
 	if len(set) == 1 {
 		want := set[0]
 		return func(m *Machine) tri {
@@ -255,6 +303,19 @@ func (x *generator) intSet(n *node) boolFunc {
 
 func (x *generator) match(n *node) boolFunc {
 	test := n.match.matcher()
+	if get, ok := x.scratch(n.args[0]); ok {
+		fold := n.match.fold
+		return func(m *Machine) tri {
+			s, err := get(m)
+			if err != no {
+				return err
+			}
+			if fold {
+				s = m.lower(s)
+			}
+			return truth(test(s))
+		}
+	}
 	if n.match.fold {
 		get := x.str(n.args[0])
 		return func(m *Machine) tri {
@@ -266,6 +327,17 @@ func (x *generator) match(n *node) boolFunc {
 		}
 	}
 	if slot, ok := x.textSlot(n.args[0]); ok {
+		if len(n.match.pats) == 1 { // the commonest tests without a call
+			pat := n.match.pats[0]
+			switch n.match.mode {
+			case modeEqual:
+				return func(m *Machine) tri { return truth(m.text(slot) == pat) }
+			case modePrefix:
+				return func(m *Machine) tri { return truth(strings.HasPrefix(m.text(slot), pat)) }
+			case modeSuffix:
+				return func(m *Machine) tri { return truth(strings.HasSuffix(m.text(slot), pat)) }
+			}
+		}
 		return func(m *Machine) tri { return truth(test(m.text(slot))) }
 	}
 	get := x.str(n.args[0])

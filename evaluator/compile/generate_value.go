@@ -138,6 +138,12 @@ func (x *generator) str(n *node) strFunc {
 		return x.mapped(n, strings.ToLower)
 	case opDecode:
 		return x.mapped(n, celenv.DecodeBase64)
+	case opLowerASCII:
+		return x.mapped(n, celenv.LowerASCII)
+	case opUpperASCII:
+		return x.mapped(n, celenv.UpperASCII)
+	case opJoin, opValueOf, opOptValue:
+		return x.ofList(n)
 	case opIndex, opAncestor:
 		return x.element(n)
 	}
@@ -217,6 +223,9 @@ func (x *generator) strList(n *node) listFunc {
 				return nil, v
 			}
 		}
+	}
+	if f := x.listOf(n); f != nil {
+		return f
 	}
 	panic("compile: " + n.String() + " is no list")
 }

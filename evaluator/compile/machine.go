@@ -55,7 +55,8 @@ type Machine struct {
 	cells  []uint32 // event<<4 | tri
 	texts  []textCell
 	locals [8]string
-	buf    []byte
+	buf    []byte // of lower
+	line   []byte // of scratch
 	hits   []Hit
 }
 
@@ -225,15 +226,20 @@ func (m *Machine) any(terms []term) tri {
 
 // text reads a string field of the event once.
 func (m *Machine) text(slot int32) string {
-	t := &m.texts[slot]
-	if t.event != m.event {
-		s, ok := m.p.fields[slot].Str(m.view)
-		if !ok {
-			s = ""
-		}
-		t.event, t.value = m.event, s
+	if t := &m.texts[slot]; t.event == m.event {
+		return t.value
 	}
-	return t.value
+	return m.read(slot)
+}
+
+func (m *Machine) read(slot int32) string {
+	t := &m.texts[slot]
+	s, ok := m.p.fields[slot].Str(m.view)
+	if !ok {
+		s = ""
+	}
+	t.event, t.value = m.event, s
+	return s
 }
 
 // lower is celenv.LowerASCII without an allocation; the result is valid until the next call.

@@ -60,6 +60,18 @@ const (
 	opIndex    // args[0][args[1]]
 	opAncestor // args[0].ancestor(args[1])
 	opListConst
+	opLowerASCII // of a string
+	opUpperASCII
+	opLowerEach // of every element of a list
+	opUpperEach
+	opIsBase64
+	opJoin      // args[0] with args[1] between its elements
+	opAncestors // args[0] without its first element
+	opValueOf   // what follows args[1] and "=" in an element of args[0]; opHasValue: whether there is one
+	opHasValue
+	opGetOpt   // short options in args[0] by the specification args[1]
+	opOptValue // argument of the option args[2]; opHasOpt: whether it is given
+	opHasOpt
 	opLoop // some, all or exactly one of args[0] satisfy args[1]; num is the loopKind, depth in ints[0]
 )
 
@@ -302,6 +314,8 @@ func (n *node) String() string {
 var opNames = map[op]string{
 	opCond: "if", opDyn: "fits", opAdd: "add", opSub: "sub", opMul: "mul", opDiv: "div", opMod: "mod", opNeg: "neg", opSize: "size", opConcat: "concat",
 	opToInt: "int", opToStr: "string", opBasename: "basename", opLower: "lower", opDecode: "b64decode", opIndex: "index", opAncestor: "ancestor",
+	opLowerASCII: "lowerAscii", opUpperASCII: "upperAscii", opLowerEach: "lowerAscii", opUpperEach: "upperAscii", opIsBase64: "isBase64", opJoin: "join",
+	opAncestors: "ancestors", opValueOf: "valueOf", opHasValue: "hasValue", opGetOpt: "getopt", opOptValue: "optValue", opHasOpt: "hasOpt",
 }
 
 func quoted(list []string) string {

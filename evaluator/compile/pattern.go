@@ -18,9 +18,14 @@ const (
 	modeGlob
 	modeCIDR
 	modeRegex
+	modePathMatch
+	modeFNMatch
+	modeFNMatchFold
+	modeContainsHex
+	modePrefixHex
 )
 
-var modeNames = [...]string{"in", "startsWith", "endsWith", "contains", "pathPrefix", "glob", "inCidr", "matches"}
+var modeNames = [...]string{"in", "startsWith", "endsWith", "contains", "pathPrefix", "glob", "inCidr", "matches", "pmatch", "fnmatch", "ifnmatch", "bcontains", "bstartsWith"}
 
 // pattern is a test of one string against constants: true if it fits any of pats. With
 // fold it is the lower-case form of the string that must fit.
@@ -73,6 +78,16 @@ func simpleTest(m mode) func(s, pat string) bool {
 		return celenv.Glob
 	case modeCIDR:
 		return celenv.InCIDR
+	case modePathMatch:
+		return celenv.PathMatch
+	case modeFNMatch:
+		return celenv.FNMatch
+	case modeFNMatchFold:
+		return celenv.FNMatchFold
+	case modeContainsHex:
+		return celenv.ContainsHex
+	case modePrefixHex:
+		return celenv.HasPrefixHex
 	default:
 		return func(s, pat string) bool { return compileRegex(pat)(s) }
 	}
@@ -95,6 +110,14 @@ func (p *pattern) matcher() func(string) bool {
 		return globAny(p.pats)
 	case modeCIDR:
 		return cidrAny(p.pats)
+	case modePathMatch:
+		return pathMatchAny(p.pats)
+	case modeFNMatch, modeFNMatchFold:
+		return fnmatchAny(simpleTest(p.mode), p.pats)
+	case modeContainsHex:
+		return containsAny(fromHex(p.pats))
+	case modePrefixHex:
+		return prefixAny(fromHex(p.pats))
 	default:
 		return regexAny(p.pats)
 	}

@@ -79,8 +79,8 @@ type Form struct {
 	Text string
 	// Fields are the names of the fields that it reads, sorted.
 	Fields []string
-	// Cost is the estimate of what deciding it takes, in nanoseconds.
-	Cost float64
+	// Cost is the estimate of what deciding it takes, in nanoseconds, when all about the process is known; First when nothing is.
+	Cost, First float64
 }
 
 // Form describes the rule that was added last.
@@ -104,7 +104,7 @@ func (b *Builder) Form() Form {
 		}
 	}
 	visit(n)
-	return Form{shown(n), sortedKeys(names), n.cost}
+	return Form{shown(n), sortedKeys(names), n.cost, first(n)}
 }
 
 // longest is how long the text of a form may get; macros can make it grow without end.

@@ -2,6 +2,7 @@ package compile
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/gyre-sec/gyre/evaluator/celenv"
 	"github.com/gyre-sec/gyre/schemas/eventv1"
@@ -151,8 +152,11 @@ func (g *graph) matches(s *node, p *pattern) *node {
 	if len(p.pats) == 0 && !s.fails {
 		return g.boolean(false)
 	}
-	if s.op == opLower && !p.fold {
+	if s.op == opLowerASCII && !p.fold {
 		return g.intern(&node{op: opMatch, args: s.args, match: &pattern{p.mode, true, p.pats}})
+	}
+	if p.mode == modeFNMatch && !slices.ContainsFunc(p.pats, func(s string) bool { return strings.ContainsAny(s, "[\\") }) {
+		p = &pattern{modeGlob, p.fold, p.pats} // without sets and escapes they are the same
 	}
 	return g.intern(&node{op: opMatch, args: []*node{s}, match: p})
 }

@@ -2,11 +2,14 @@ package ruleset
 
 import (
 	"errors"
+	"strings"
 
 	"cel.dev/cel-go/common/ast"
 
+	"github.com/gyre-sec/gyre/evaluator/celenv"
 	"github.com/gyre-sec/gyre/evaluator/compile"
 	"github.com/gyre-sec/gyre/schemas/eventv1"
+	"github.com/gyre-sec/gyre/schemas/field"
 )
 
 // assemble compiles the rules of the set together. What cannot be compiled keeps its cel-go program.
@@ -44,9 +47,9 @@ func (c *compiler) assemble(interpret bool) {
 		}
 		if err == nil {
 			f := b.Form()
-			r.Form, r.Needs, r.Cost, r.program = f.Text, f.Fields, f.Cost, nil
+			r.Form, r.Needs, r.Cost, r.First, r.program = f.Text, f.Fields, f.Cost, f.First, nil
 		} else {
-			r.Interpreted = reason(err)
+			r.Interpreted, r.Needs = reason(err), c.fields(append(r.exceptExprs(), r.ast.NativeRep().Expr()))
 			s.needsCEL = true
 			for _, k := range kinds[i] {
 				s.interpreted[k] = append(s.interpreted[k], i)
@@ -56,6 +59,30 @@ func (c *compiler) assemble(interpret bool) {
 	}
 	s.program = b.Build()
 	s.stats = newStats(len(s.rules))
+}
+
+// fields are the fields that expressions read, also in their macros.
+func (c *compiler) fields(exprs []ast.Expr) []string {
+	names, seen := map[string]bool{}, map[string]bool{}
+	var visit func(ast.Expr)
+	visit = func(e ast.Expr) {
+		ast.PostOrderVisit(e, ast.NewExprVisitor(func(x ast.Expr) {
+			name, ok := celenv.DottedName(x)
+			if !ok || seen[name] {
+				return
+			}
+			seen[name] = true
+			if _, ok := field.Lookup(strings.TrimPrefix(name, celenv.HasPrefix)); ok {
+				names[strings.TrimPrefix(name, celenv.HasPrefix)] = true
+			} else if m := c.macros[name]; m != nil && m.ast != nil {
+				visit(m.ast.NativeRep().Expr())
+			}
+		}))
+	}
+	for _, e := range exprs {
+		visit(e)
+	}
+	return sortedKeys(names)
 }
 
 func reason(err error) string {

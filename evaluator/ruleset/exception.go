@@ -18,6 +18,15 @@ type exception struct {
 	program cel.Program
 }
 
+// Except lists the exceptions of the rule and of overrides of it.
+func (r *Rule) Except() []rule.Exception {
+	out := make([]rule.Exception, len(r.except))
+	for i, x := range r.except {
+		out[i] = x.Exception
+	}
+	return out
+}
+
 func exceptionsOf(list []rule.Exception, file string) []exception {
 	out := make([]exception, len(list))
 	for i, x := range list {

@@ -14,11 +14,15 @@ import (
 var words = []string{
 	"", "a", "cat", "CAT", "Cat", "bash", "/usr/bin/cat", "/usr/bin", "/usr", "/", "/etc/shadow", "/etc/", "/tmp/x.so", "/TMP/X.SO", "x.so", ".so",
 	"10.0.0.5", "::1", "fe80::1%eth0", "10", "-7", "0x10", "9223372036854775807", "Y2F0", "Y2F0IA==", "é", "É/é", "\x80\xff", "a b c", "*", "[", "id_rsa",
+	"-a", "-vf", "-f", "--", "--long", "A=1", "PATH=/usr/bin", "//usr///bin", "é/é", "ÉÉ",
 }
 
 var (
 	globs   = []string{"*", "/usr/*", "*/cat", "/usr/b?n/*", "*a*", "[a-c]at", "[!a]*", "/etc/shadow", "*.so", "?", "", "/*/*/c*t", "[", "a**"}
 	regexes = []string{"cat", "^/usr", "so$", "^cat$", "^/usr/.*cat", "(?i)cat", "[a-c]+", "^(a|b)", "x?", "/(bin|sbin)/", "a+b", "é", "^$", "(foo)?bar|cat", "b{2}", "\\\\.so$", "^/(usr|etc)/.+/cat$", "."}
+	fnglobs = []string{"*", "/usr/*", "[[:alpha:]]*", "[^a]*", "\\*", "*[A-C]*", "[a-c]AT", "?at", "*/[!b]*", "[", "[]a]*", "a\\", "*.so"}
+	paths   = []string{"/usr", "/usr/", "/", "", "/usr/bin", "//usr//bin/", "/*/bin", "/u?r", "/[e-u]*", "usr", "/etc/shadow/x", "é", "cat"}
+	hexes   = []string{"", "2f", "757372", "80ff", "c3a9", "zz", "2", "636174", "43", "636174zz"}
 	nets    = []string{"10.0.0.0/8", "10.0.0.5/32", "::1/128", "fe80::/10", "0.0.0.0/0", "::/0", "::ffff:10.0.0.0/104"}
 )
 
@@ -64,7 +68,7 @@ func quoteAny(w *writer, list []string) func() string {
 }
 
 func (w *writer) str(depth int) string {
-	n := w.IntN(16)
+	n := w.IntN(20)
 	switch {
 	case len(w.vars) > 0 && n < 5:
 		return pick(w, w.vars)
@@ -89,12 +93,30 @@ func (w *writer) str(depth int) string {
 		return "string(" + w.num(depth-1) + ")"
 	case n == 14:
 		return w.str(depth-1) + ".b64decode()"
+	case n == 15:
+		return w.str(depth-1) + pick(w, []string{".lowerAscii()", ".upperAscii()"})
+	case n == 16:
+		return w.strList() + ".join(" + pick(w, []string{`" "`, `""`, `"/"`, w.str(depth - 1)}) + ")"
+	case n == 17:
+		return w.strList() + ".valueOf(" + pick(w, []string{`"A"`, `"PATH"`, w.str(depth - 1)}) + ")"
+	case n == 18:
+		return w.strList() + ".optValue(" + w.options() + ", " + pick(w, []string{`"a"`, `"f"`, `"v"`, w.str(depth - 1)}) + ")"
 	}
 	return "(" + w.str(depth-1) + " + " + w.str(depth-1) + ")"
 }
 
+func (w *writer) options() string {
+	return pick(w, []string{`"af:v"`, `":a:f"`, `""`, `"f"`, w.literal()})
+}
+
 func (w *writer) strList() string {
-	switch w.IntN(5) {
+	switch w.IntN(12) {
+	case 2, 3:
+		return w.field(field.List) + ".ancestors()"
+	case 4:
+		return w.strList() + pick(w, []string{".lowerAscii()", ".upperAscii()"})
+	case 5:
+		return w.strList() + ".getopt(" + w.options() + ")"
 	case 0:
 		return w.list(w.literal)
 	case 1:
@@ -142,7 +164,21 @@ func (w *writer) boolean(depth int) string {
 
 func (w *writer) atom(depth int) string {
 	s := func() string { return w.str(min(depth, 2)) }
-	switch w.IntN(19) {
+	switch w.IntN(26) {
+	case 18:
+		return s() + ".pmatch(" + pick(w, []string{quoteAny(w, paths)(), w.list(quoteAny(w, paths)), s()}) + ")"
+	case 19:
+		return s() + pick(w, []string{".fnmatch(", ".ifnmatch("}) + pick(w, []string{quoteAny(w, fnglobs)(), w.list(quoteAny(w, fnglobs)), w.literal(), s()}) + ")"
+	case 20:
+		return s() + pick(w, []string{".bcontains(", ".bstartsWith("}) + pick(w, []string{quoteAny(w, hexes)(), w.list(quoteAny(w, hexes)), s()}) + ")"
+	case 21:
+		return s() + ".isBase64()"
+	case 22:
+		return w.strList() + ".hasValue(" + pick(w, []string{`"A"`, `"PATH"`, s()}) + ")"
+	case 23:
+		return w.strList() + ".hasOpt(" + w.options() + ", " + pick(w, []string{`"a"`, `"f"`, `"v"`, s()}) + ")"
+	case 24: // case before a test, with text that is not ASCII
+		return s() + pick(w, []string{".lower()", ".lowerAscii()", ".upperAscii()"}) + pick(w, []string{".startsWith(", ".contains(", ".endsWith(", ".iequals("}) + pick(w, []string{`"é"`, `"cat"`, `"É"`, `"CAT"`, `"/tmp"`}) + ")"
 	case 0:
 		return w.field(field.Bool)
 	case 1:

@@ -51,9 +51,10 @@ type Rule struct {
 	Kinds []eventv1.Kind
 	// Form is the compiled condition, for people; "" if it is interpreted.
 	Form string
-	// Needs are the fields that the compiled condition reads, sorted; Cost is what deciding it is thought to take, in nanoseconds.
-	Needs []string
-	Cost  float64
+	// Needs are the fields that the condition and its exceptions read, sorted. Cost is what deciding the compiled
+	// condition is thought to take, in nanoseconds, if all about the process is known, and First if nothing is.
+	Needs       []string
+	Cost, First float64
 	// Interpreted says why the condition is evaluated by its cel-go program, which is slower; "" if it is compiled.
 	Interpreted string
 

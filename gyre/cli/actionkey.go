@@ -24,11 +24,24 @@ func (a *app) keygenCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "keygen FILE", Short: "Make a key to sign requests with", Args: cobra.ExactArgs(1),
 		Long: "Writes a new Ed25519 private key to FILE (PKCS #8 in PEM, readable by you alone) and prints the public key for the policies of the nodes.",
-		RunE: func(_ *cobra.Command, args []string) error { return a.keygen(args[0]) },
+		RunE: func(_ *cobra.Command, args []string) error {
+			return a.keygen(args[0], "add the public key to the policies of the nodes that shall trust it:\n\nactions:\n  keys:\n    - name: YOUR NAME\n      public_key: %s\n")
+		},
 	}
 }
 
-func (a *app) keygen(file string) error {
+func (a *app) rulesKeygenCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "keygen FILE", Short: "Make a key to sign rule sets with", Args: cobra.ExactArgs(1),
+		Long: "Writes a new Ed25519 private key to FILE (PKCS #8 in PEM, readable by you alone) and prints the public key for the configuration of the evaluators.",
+		RunE: func(_ *cobra.Command, args []string) error {
+			return a.keygen(args[0], "evaluators with this in their configuration load only rule sets that are signed by one of the keys:\n\nevaluator:\n  rule_keys:\n    - %s\n")
+		},
+	}
+}
+
+// keygen writes a new private key and prints trust, in which %s stands for the public key.
+func (a *app) keygen(file, trust string) error {
 	public, private, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
 		return fmt.Errorf("make key: %w", err)
@@ -48,8 +61,7 @@ func (a *app) keygen(file string) error {
 	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return fmt.Errorf("write key %s: %w", file, err)
 	}
-	_, err = fmt.Fprintf(a.out, "wrote the private key to %s (key id %s)\nadd the public key to the policies of the nodes that shall trust it:\n\nactions:\n  keys:\n    - name: YOUR NAME\n      public_key: %s\n",
-		file, actionv1.KeyID(public), base64.StdEncoding.EncodeToString(public))
+	_, err = fmt.Fprintf(a.out, "wrote the private key to %s (key id %s)\n"+trust, file, actionv1.KeyID(public), base64.StdEncoding.EncodeToString(public))
 	return err
 }
 

@@ -22,7 +22,7 @@ func (a *app) notCompiled(set *ruleset.Set, files []rule.File) {
 }
 
 func (a *app) explainCommand() *cobra.Command {
-	return &cobra.Command{Use: "explain ID [DIR...]", Short: "Say what a rule means, which fields and events it needs and how it is compiled", Args: cobra.MinimumNArgs(1), RunE: func(_ *cobra.Command, args []string) error {
+	return &cobra.Command{Use: "explain ID|NAME [DIR|FILE...]", Short: "Say what a rule means, which fields and events it needs and how it is compiled", Args: cobra.MinimumNArgs(1), RunE: func(_ *cobra.Command, args []string) error {
 		own, err := evaluator.ReadFiles(args[1:])
 		if err != nil {
 			return err
@@ -32,6 +32,9 @@ func (a *app) explainCommand() *cobra.Command {
 			return err
 		}
 		i := slices.IndexFunc(set.Rules(), func(r *ruleset.Rule) bool { return r.ID == args[0] })
+		if i < 0 { // a name is for people, and need not be the only one
+			i = slices.IndexFunc(set.Rules(), func(r *ruleset.Rule) bool { return strings.EqualFold(r.Name, args[0]) })
+		}
 		if i < 0 {
 			return fmt.Errorf("explain rule: there is no enabled rule %s; gyre rules list lists them", args[0])
 		}
@@ -59,14 +62,33 @@ func explain(r *ruleset.Rule) string {
 	for i, k := range r.Kinds {
 		kinds[i] = k.String()
 	}
+	if len(kinds) == 0 {
+		kinds = []string{"none: it can never match"}
+	}
 	line("events", strings.Join(kinds, " "))
 	line("fields", strings.Join(r.Needs, " "))
+	attached := make([]string, len(r.Attach))
+	for i, f := range r.Attach {
+		attached[i] = f.Name
+	}
+	line("in alerts", strings.Join(attached, " "))
+	line("output", r.Rule.Output.Value)
 	line("condition", strings.ReplaceAll(strings.TrimSpace(r.Condition.Value), "\n", "\n            "))
+	for _, x := range r.Except() {
+		line("except", x.Name+": "+strings.ReplaceAll(strings.TrimSpace(x.Condition.Value), "\n", "\n            "))
+	}
+	if t := r.Throttle; t != nil {
+		keys := make([]string, len(r.ThrottleKey))
+		for i, f := range r.ThrottleKey {
+			keys[i] = f.Name
+		}
+		line("throttle", fmt.Sprintf("one alert in %s for each %s", t.Window, strings.Join(keys, ", ")))
+	}
 	if r.Interpreted != "" {
 		line("compiled", "no, it runs slower: "+r.Interpreted)
 	} else {
 		line("compiled", r.Form)
-		line("cost", fmt.Sprintf("about %.0f ns for an event whose process was seen before in its batch", r.Cost))
+		line("cost", fmt.Sprintf("about %.0f ns alone for an event whose process acted before in its batch, %.0f ns the first time; less with other rules", r.Cost, r.First))
 	}
 	return b.String()
 }

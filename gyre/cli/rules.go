@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -16,6 +17,7 @@ import (
 	"github.com/gyre-sec/gyre/evaluator/rule"
 	"github.com/gyre-sec/gyre/evaluator/rules"
 	"github.com/gyre-sec/gyre/evaluator/ruleset"
+	"github.com/gyre-sec/gyre/evaluator/rulestore"
 	"github.com/gyre-sec/gyre/evaluator/ruletest"
 	"github.com/gyre-sec/gyre/schemas/field"
 )
@@ -69,7 +71,7 @@ func (a *app) fieldsCommand() *cobra.Command {
 }
 
 func (a *app) rulesCommand() *cobra.Command {
-	c := &cobra.Command{Use: "rules", Short: "Check, convert, test and list rules"}
+	c := &cobra.Command{Use: "rules", Short: "Check, convert, test and list rules, and give them to a fleet"}
 	c.AddCommand(
 		a.explainCommand(),
 		a.checkCommand(),
@@ -81,7 +83,16 @@ func (a *app) rulesCommand() *cobra.Command {
 		&cobra.Command{Use: "test [DIR...]", Short: "Run the cases of rules: the shipped ones, or those of directories with rule files and cases.yaml", RunE: func(_ *cobra.Command, args []string) error {
 			return a.testRules(args)
 		}},
-		&cobra.Command{Use: "list [DIR...]", Short: "List the shipped rules, with those of directories over them", RunE: func(_ *cobra.Command, args []string) error {
+		a.listCommand(), a.pushCommand(), a.pullCommand(), a.diffCommand(), a.versionsCommand(), a.rollbackCommand(), a.rulesKeygenCommand(),
+	)
+	return c
+}
+
+func (a *app) listCommand() *cobra.Command {
+	var f remoteFlags
+	var fromBucket bool
+	c := a.remote(&cobra.Command{Use: "list [DIR...]", Short: "List the shipped rules, with those of directories or of the rule set in NATS over them", RunE: func(_ *cobra.Command, args []string) error {
+		if !fromBucket {
 			own, err := evaluator.ReadFiles(args)
 			if err != nil {
 				return err
@@ -90,17 +101,36 @@ func (a *app) rulesCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			t := table.NewWriter()
-			t.SetStyle(table.StyleLight)
-			t.AppendHeader(table.Row{"id", "priority", "mitre", "name"})
-			for _, r := range set.Rules() {
-				t.AppendRow(table.Row{r.ID, r.Priority, strings.Join(r.MITRE, " "), r.Name})
+			return a.writeRules(set, "")
+		}
+		if len(args) > 0 {
+			return fmt.Errorf("list rules: name directories or --remote, not both")
+		}
+		return a.withStore(&f, func(ctx context.Context, s *rulestore.Store) error {
+			v, err := pick(ctx, s, nil, f.set)
+			if err != nil {
+				return err
 			}
-			_, err = fmt.Fprintf(a.out, "%s\n%d rules, digest %s\n", t.Render(), len(set.Rules()), set.Digest())
-			return err
-		}},
-	)
+			set, err := checked(v.Doc.Files)
+			if err != nil {
+				return err
+			}
+			return a.writeRules(set, " with "+versionName(f.set, v))
+		})
+	}}, &f)
+	c.Flags().BoolVar(&fromBucket, "remote", false, "with the current version of the rule set in NATS")
 	return c
+}
+
+func (a *app) writeRules(set *ruleset.Set, with string) error {
+	t := table.NewWriter()
+	t.SetStyle(table.StyleLight)
+	t.AppendHeader(table.Row{"id", "priority", "mitre", "name"})
+	for _, r := range set.Rules() {
+		t.AppendRow(table.Row{r.ID, r.Priority, strings.Join(r.MITRE, " "), r.Name})
+	}
+	_, err := fmt.Fprintf(a.out, "%s\n%d rules%s, digest %s\n", t.Render(), len(set.Rules()), with, set.Digest())
+	return err
 }
 
 func (a *app) checkCommand() *cobra.Command {

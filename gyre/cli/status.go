@@ -17,6 +17,8 @@ import (
 
 	"github.com/gyre-sec/gyre/bus"
 	"github.com/gyre-sec/gyre/gyre/instance"
+	"github.com/gyre-sec/gyre/schemas/rulesv1"
+	"github.com/gyre-sec/gyre/sink/clickhouse"
 )
 
 // status is what `gyre status` shows; with --json as it stands.
@@ -25,6 +27,8 @@ type status struct {
 	Rules    *rulesStatus       `json:"rules,omitempty"`
 	Events   *eventsStatus      `json:"events,omitempty"`
 	Streams  []bus.StreamStatus `json:"streams"`
+	// RuleSets are the current versions in the bucket, which evaluators may have refused.
+	RuleSets []versionInfo `json:"rule_sets,omitempty"`
 }
 
 type instanceStatus struct {
@@ -36,6 +40,9 @@ type instanceStatus struct {
 type rulesStatus struct {
 	Loaded int    `json:"loaded"`
 	Digest string `json:"digest"`
+	// Set is the version of the bucket's rule set in force, NAME@DIGEST, and KeyID the key whose signature was verified.
+	Set   string `json:"rule_set,omitempty"`
+	KeyID string `json:"key_id,omitempty"`
 	// Error is why the last reload was refused.
 	Error string `json:"error,omitempty"`
 	// Failing counts by rule the events for which its condition ended in an error, which is no match.
@@ -87,6 +94,9 @@ func (a *app) status(ctx context.Context) (*status, error) {
 	if st.Streams, err = b.Status(ctx); err != nil {
 		return nil, err
 	}
+	if st.RuleSets, err = ruleSets(ctx, b); err != nil {
+		return nil, err
+	}
 	if info.PID != 0 {
 		st.Instance = &instanceStatus{info.PID, info.Started, info.Admin}
 		if err := st.fromMetrics(ctx, info); err != nil {
@@ -133,6 +143,9 @@ func (s *status) fromMetrics(ctx context.Context, info instance.Info) error {
 			Loaded: int(value(m)), Digest: label(m, "digest"), Error: label(m, "error"), Failing: map[string]uint64{},
 			Interpreted: int(sum(families["gyre_evaluator_rules_interpreted"])),
 		}
+		for _, m := range families["gyre_evaluator_rule_set"].GetMetric() {
+			s.Rules.Set, s.Rules.KeyID = label(m, "rule_set"), label(m, "key_id")
+		}
 		for _, m := range families["gyre_evaluator_rule_errors_total"].GetMetric() {
 			if n := uint64(value(m)); n > 0 {
 				s.Rules.Failing[label(m, "rule")] = n
@@ -170,6 +183,9 @@ func (a *app) writeStatus(s *status) error {
 	}
 	if r := s.Rules; r != nil {
 		fmt.Fprintf(&b, "rules      %d loaded, digest %s\n", r.Loaded, r.Digest)
+		if r.Set != "" {
+			fmt.Fprintf(&b, "           rule set %s, %s\n", r.Set, signedBy(r.KeyID, "signature verified, key ", "no signature asked for"))
+		}
 		if r.Error != "" {
 			fmt.Fprintf(&b, "           LAST RELOAD REFUSED, the old rules are in force: %s\n", r.Error)
 		}
@@ -181,6 +197,14 @@ func (a *app) writeStatus(s *status) error {
 		for _, id := range sortedKeys(r.Failing) {
 			fmt.Fprintf(&b, "           RULE %s FAILED for %d events, which it did not see\n", id, r.Failing[id])
 		}
+	}
+	for _, i := range s.RuleSets {
+		fmt.Fprintf(&b, "rule set   %s@%s in the bucket, revision %d of %s by %s, %s", i.RuleSet, rulesv1.Short(i.Digest), i.Revision,
+			i.Stored.Local().Format("2006-01-02 15:04:05"), orDash(clickhouse.Printable(i.Author)), signedBy(i.KeyID, "signed by key ", "not signed"))
+		if i.Error != "" {
+			fmt.Fprintf(&b, ", %s", i.summary())
+		}
+		b.WriteByte('\n')
 	}
 	if e := s.Events; e != nil {
 		fmt.Fprintf(&b, "events     %d seen, %d evaluated, %d alerts, %d stored\n", e.Seen, e.Evaluated, e.Alerts, e.Stored)
@@ -221,6 +245,13 @@ func (a *app) writeStatus(s *status) error {
 	}
 	_, err := fmt.Fprint(a.out, b.String())
 	return err
+}
+
+func signedBy(key, signed, not string) string {
+	if key == "" {
+		return not
+	}
+	return signed + key
 }
 
 func sortedKeys(m map[string]uint64) []string {

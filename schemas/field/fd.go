@@ -255,9 +255,9 @@ func fdFields() []Field {
 	all := kindsWhere(func(k eventv1.Kind) bool { return places[k].fd >= 0 })
 	both := append(append([]eventv1.Kind{}, files...), socks...)
 	ip := func(name, doc string, of func(*fdInfo) netip.AddrPort) Field {
-		return fdStr(name, doc, socks, func(_ *View, f *fdInfo) string {
+		return fdStr(name, doc, socks, func(v *View, f *fdInfo) string {
 			if a := of(f).Addr(); f.hasAddr && a.IsValid() {
-				return a.String()
+				return v.addrText(a)
 			}
 			return ""
 		})

@@ -7,6 +7,7 @@
 package field
 
 import (
+	"slices"
 	"sort"
 
 	"github.com/gyre-sec/gyre/schemas/eventv1"
@@ -62,7 +63,8 @@ type Field struct {
 	Str   func(*View) (string, bool)
 	Int   func(*View) (int64, bool)
 	Bool  func(*View) (bool, bool)
-	List  func(*View) ([]string, bool)
+	// List returns memory of the view, which is valid until the field is read for another event.
+	List func(*View) ([]string, bool)
 }
 
 // Value reads the field: nil if it is absent, else a string, int64, bool or []string.
@@ -78,7 +80,7 @@ func (f *Field) Value(v *View) any {
 		}
 	case List:
 		if x, ok := f.List(v); ok {
-			return x
+			return slices.Clone(x)
 		}
 	default:
 		if x, ok := f.Str(v); ok {

@@ -64,73 +64,82 @@ func modeText(x int64) string {
 func formatArg(v *View, t eventv1.ArgType, x int64) (string, bool) {
 	switch t {
 	case eventv1.OpenFlags:
-		return openFlagsText(v.openFlags()), true
-	case eventv1.CloneFlags:
-		return bitsText(x, cloneBits), true
-	case eventv1.AtFlags:
-		return bitsText(x, atBits), true
-	case eventv1.RenameFlags:
-		return bitsText(x, renameBits), true
-	case eventv1.FileFlags:
-		return bitsText(x, fileBits), true
-	case eventv1.ModeBits:
-		return modeText(x), true
-	case eventv1.MountFlags:
-		return bitsText(x, mountBits), true
-	case eventv1.UmountFlags:
-		return bitsText(x, umountBits), true
-	case eventv1.MemfdFlags:
-		return bitsText(x, memfdBits), true
-	case eventv1.SockFlags:
-		return bitsText(x, sockBits), true
-	case eventv1.ModuleFlags:
-		return bitsText(x, moduleBits), true
-	case eventv1.Caps:
-		return capsText(uint64(x)), true
-	case eventv1.Hex:
-		return "0x" + strconv.FormatUint(uint64(x), 16), true
-	case eventv1.Signal:
-		return named(signals, x), true
-	case eventv1.FsconfigCmd:
-		return named(fsconfigCmds, x), true
-	case eventv1.FcntlCmd:
-		return named(fcntlCmds, x), true
-	case eventv1.PrctlOption:
-		return named(prctlOptions, x), true
-	case eventv1.PtraceRequest:
-		return named(ptraceRequests, x), true
-	case eventv1.BpfCmd:
-		return named(bpfCmds, x), true
-	case eventv1.KeyctlOperation:
-		return named(keyctlOperations, x), true
-	case eventv1.SeccompOperation:
-		return named(seccompOperations, x), true
-	case eventv1.IoctlRequest:
-		if n, ok := ioctlRequests[x]; ok {
-			return n, true
-		}
-		return "0x" + strconv.FormatUint(uint64(x), 16), true
-	case eventv1.Mode:
-		return "0" + strconv.FormatInt(x, 8), true
-	case eventv1.DirFD:
-		if x == -100 {
-			return "AT_FDCWD", true
-		}
-		return strconv.FormatInt(x, 10), true
-	case eventv1.Family:
-		return named(families, x), true
-	case eventv1.SockType:
-		return named(sockTypes, x&0xf), true
-	case eventv1.L4Proto:
-		return named(protocols, x), true
+		x = v.openFlags()
 	case eventv1.Address:
 		a, ok := address(v.b.Text(eventv1.StrID(x)))
 		if !ok {
 			return "", false
 		}
-		return a.String(), true
+		return v.addrText(a), true
+	}
+	return v.textOf(t, x), true
+}
+
+// formatted is the text form of a number.
+func formatted(t eventv1.ArgType, x int64) string {
+	switch t {
+	case eventv1.OpenFlags:
+		return openFlagsText(x)
+	case eventv1.CloneFlags:
+		return bitsText(x, cloneBits)
+	case eventv1.AtFlags:
+		return bitsText(x, atBits)
+	case eventv1.RenameFlags:
+		return bitsText(x, renameBits)
+	case eventv1.FileFlags:
+		return bitsText(x, fileBits)
+	case eventv1.ModeBits:
+		return modeText(x)
+	case eventv1.MountFlags:
+		return bitsText(x, mountBits)
+	case eventv1.UmountFlags:
+		return bitsText(x, umountBits)
+	case eventv1.MemfdFlags:
+		return bitsText(x, memfdBits)
+	case eventv1.SockFlags:
+		return bitsText(x, sockBits)
+	case eventv1.ModuleFlags:
+		return bitsText(x, moduleBits)
+	case eventv1.Caps:
+		return capsText(uint64(x))
+	case eventv1.Hex:
+		return "0x" + strconv.FormatUint(uint64(x), 16)
+	case eventv1.Signal:
+		return named(signals, x)
+	case eventv1.FsconfigCmd:
+		return named(fsconfigCmds, x)
+	case eventv1.FcntlCmd:
+		return named(fcntlCmds, x)
+	case eventv1.PrctlOption:
+		return named(prctlOptions, x)
+	case eventv1.PtraceRequest:
+		return named(ptraceRequests, x)
+	case eventv1.BpfCmd:
+		return named(bpfCmds, x)
+	case eventv1.KeyctlOperation:
+		return named(keyctlOperations, x)
+	case eventv1.SeccompOperation:
+		return named(seccompOperations, x)
+	case eventv1.IoctlRequest:
+		if n, ok := ioctlRequests[x]; ok {
+			return n
+		}
+		return "0x" + strconv.FormatUint(uint64(x), 16)
+	case eventv1.Mode:
+		return "0" + strconv.FormatInt(x, 8)
+	case eventv1.DirFD:
+		if x == -100 {
+			return "AT_FDCWD"
+		}
+		return strconv.FormatInt(x, 10)
+	case eventv1.Family:
+		return named(families, x)
+	case eventv1.SockType:
+		return named(sockTypes, x&0xf)
+	case eventv1.L4Proto:
+		return named(protocols, x)
 	default:
-		return strconv.FormatInt(x, 10), true
+		return strconv.FormatInt(x, 10)
 	}
 }
 

@@ -96,10 +96,11 @@ func procFields() []Field {
 			if v.p == nil || len(v.p.Env) == 0 {
 				return nil, false
 			}
-			out := make([]string, len(v.p.Env))
-			for i, id := range v.p.Env {
-				out[i] = v.b.Text(id)
+			out := v.lists[listEnv][:0]
+			for _, id := range v.p.Env {
+				out = append(out, v.b.Text(id))
 			}
+			v.lists[listEnv] = out
 			return out, true
 		}),
 		at("proc.pname", "name of the parent", 1, rowName),
@@ -139,9 +140,9 @@ func procFields() []Field {
 		procNum("proc.ns.mnt", "inode number of the mount namespace", func(_ *View, p *eventv1.Proc) int64 { return int64(p.MntNS) }),
 		procNum("proc.ns.net", "inode number of the network namespace", func(_ *View, p *eventv1.Proc) int64 { return int64(p.NetNS) }),
 		procNum("proc.ns.user", "inode number of the user namespace", func(_ *View, p *eventv1.Proc) int64 { return int64(p.UserNS) }),
-		procStr("thread.cap_effective", "effective capabilities, separated by blanks", func(_ *View, p *eventv1.Proc) string { return capsText(p.CapEffective) }),
-		procStr("thread.cap_permitted", "permitted capabilities, separated by blanks", func(_ *View, p *eventv1.Proc) string { return capsText(p.CapPermitted) }),
-		procStr("thread.cap_inheritable", "inheritable capabilities, separated by blanks", func(_ *View, p *eventv1.Proc) string { return capsText(p.CapInherit) }),
+		procStr("thread.cap_effective", "effective capabilities, separated by blanks", func(v *View, p *eventv1.Proc) string { return v.textOf(eventv1.Caps, int64(p.CapEffective)) }),
+		procStr("thread.cap_permitted", "permitted capabilities, separated by blanks", func(v *View, p *eventv1.Proc) string { return v.textOf(eventv1.Caps, int64(p.CapPermitted)) }),
+		procStr("thread.cap_inheritable", "inheritable capabilities, separated by blanks", func(v *View, p *eventv1.Proc) string { return v.textOf(eventv1.Caps, int64(p.CapInherit)) }),
 	}
 	session := func(p *eventv1.Proc) uint32 { return p.SID }
 	group := func(p *eventv1.Proc) uint32 { return p.PGID }
@@ -158,25 +159,26 @@ func procFields() []Field {
 
 // ancestorFields are lists: index 0 is the process itself, 1 its parent, and so on.
 func ancestorFields() []Field {
-	up := func(name, doc string, get func(b *eventv1.Batch, row int32) string) Field {
+	up := func(at int, name, doc string, get func(b *eventv1.Batch, row int32) string) Field {
 		return list(name, FromProcess, doc+"; index 0 is the process itself, 1 its parent", func(v *View) ([]string, bool) {
 			row := v.parent(0)
 			if row < 0 {
 				return nil, false
 			}
-			out := make([]string, 0, 8)
+			out := v.lists[at][:0]
 			for n := 0; row >= 0 && n <= len(v.b.Procs); n++ {
 				out = append(out, get(v.b, row))
 				row = v.b.Procs[row].Parent
 			}
+			v.lists[at] = out
 			return out, true
 		})
 	}
 	return []Field{
-		up("proc.aname", "names of the process and its ancestors", rowName),
-		up("proc.aexe", "first arguments of the process and its ancestors", rowArg0),
-		up("proc.aexepath", "program files of the process and its ancestors", rowPath),
-		up("proc.acmdline", "command lines of the process and its ancestors", rowCmdline),
+		up(listName, "proc.aname", "names of the process and its ancestors", rowName),
+		up(listExe, "proc.aexe", "first arguments of the process and its ancestors", rowArg0),
+		up(listExePath, "proc.aexepath", "program files of the process and its ancestors", rowPath),
+		up(listCmdline, "proc.acmdline", "command lines of the process and its ancestors", rowCmdline),
 	}
 }
 

@@ -1,6 +1,10 @@
 package field
 
-import "github.com/gyre-sec/gyre/schemas/eventv1"
+import (
+	"net/netip"
+
+	"github.com/gyre-sec/gyre/schemas/eventv1"
+)
 
 // View is one event of one batch, as the accessors of [Field] read it. It keeps
 // strings that were made from several columns until the next event or batch.
@@ -12,6 +16,58 @@ type View struct {
 
 	fd      fdInfo
 	fdReady bool
+
+	// lists hold the values of list fields, each until it is read again.
+	lists [listCount][]string
+	// made are texts of numbers, such as flags: few numbers are often the same.
+	made  map[number]string
+	addrs map[netip.Addr]string
+}
+
+// The list fields, by where a [View] holds their values.
+const (
+	listEnv = iota
+	listName
+	listExe
+	listExePath
+	listCmdline
+	listCount
+)
+
+// number is an integer with what it means.
+type number struct {
+	t eventv1.ArgType
+	x int64
+}
+
+// addrText is the text of an address, made once for each.
+func (v *View) addrText(a netip.Addr) string {
+	s, ok := v.addrs[a]
+	if !ok {
+		if v.addrs == nil || len(v.addrs) >= maxMade {
+			v.addrs = make(map[netip.Addr]string, 64)
+		}
+		s = a.String()
+		v.addrs[a] = s
+	}
+	return s
+}
+
+// maxMade bounds the texts that are kept.
+const maxMade = 1024
+
+// textOf is formatted, made once for each number.
+func (v *View) textOf(t eventv1.ArgType, x int64) string {
+	k := number{t, x}
+	s, ok := v.made[k]
+	if !ok {
+		if v.made == nil || len(v.made) >= maxMade {
+			v.made = make(map[number]string, 64)
+		}
+		s = formatted(t, x)
+		v.made[k] = s
+	}
+	return s
 }
 
 // NewView returns a View of nothing; call [View.Batch] and [View.Event].
