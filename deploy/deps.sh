@@ -6,6 +6,7 @@ set -euo pipefail
 declare -A tool=(
   [clang]=clang [llvm-strip]=llvm [bpftool]=bpftool [qemu-system-x86_64]=qemu-system-x86
   [cpio]=cpio [busybox]=busybox-static [runc]=runc
+  [mariadbd]=mariadb-server-core [my_print_defaults]=mariadb-client-core
 )
 missing=()
 for t in "${!tool[@]}"; do

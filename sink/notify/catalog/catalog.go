@@ -20,6 +20,7 @@ import (
 	"github.com/gyre-sec/gyre/sink/notify/loki"
 	"github.com/gyre-sec/gyre/sink/notify/matrix"
 	"github.com/gyre-sec/gyre/sink/notify/mqtt"
+	"github.com/gyre-sec/gyre/sink/notify/mysql"
 	"github.com/gyre-sec/gyre/sink/notify/nats"
 	"github.com/gyre-sec/gyre/sink/notify/ntfy"
 	"github.com/gyre-sec/gyre/sink/notify/opsgenie"
@@ -76,6 +77,7 @@ func types() map[string]func() notify.Settings {
 		"file":             func() notify.Settings { return file.Default() },
 		"kafka":            func() notify.Settings { return kafka.Default() },
 		"mqtt":             func() notify.Settings { return mqtt.Default() },
+		"mysql":            func() notify.Settings { return mysql.Default() },
 		"nats":             func() notify.Settings { return nats.Default() },
 		"program":          func() notify.Settings { return program.Default() },
 		"redis":            func() notify.Settings { return redis.Default() },
