@@ -12,6 +12,7 @@ missing=()
 for t in "${!tool[@]}"; do
   command -v "$t" >/dev/null || [ -x "/usr/sbin/$t" ] || missing+=("${tool[$t]}")
 done
+[ -x /usr/lib/rabbitmq/bin/rabbitmq-server ] || missing+=(rabbitmq-server)
 compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null || missing+=(postgresql)
 [ -e /usr/include/bpf/bpf_helpers.h ] || missing+=(libbpf-dev)
 

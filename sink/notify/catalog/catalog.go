@@ -7,6 +7,7 @@ import (
 
 	"github.com/gyre-sec/gyre/sink/notify"
 	"github.com/gyre-sec/gyre/sink/notify/alertmanager"
+	"github.com/gyre-sec/gyre/sink/notify/amqp"
 	"github.com/gyre-sec/gyre/sink/notify/datadog"
 	"github.com/gyre-sec/gyre/sink/notify/discord"
 	"github.com/gyre-sec/gyre/sink/notify/elasticsearch"
@@ -56,6 +57,7 @@ func Kinds() []string { return slices.Sorted(maps.Keys(types())) }
 func types() map[string]func() notify.Settings {
 	return map[string]func() notify.Settings{
 		"alertmanager":     func() notify.Settings { return alertmanager.Default() },
+		"amqp":             func() notify.Settings { return amqp.Default() },
 		"datadog":          func() notify.Settings { return datadog.Logs() },
 		"datadog_events":   func() notify.Settings { return datadog.Events() },
 		"elasticsearch":    func() notify.Settings { return elasticsearch.Default() },
