@@ -21,20 +21,20 @@ import (
 
 // Config says where to.
 type Config struct {
-	Address    string        `yaml:"address" doc:"host:port of the broker"`
-	VHost      string        `yaml:"vhost" doc:"virtual host"`
-	Exchange   string        `yaml:"exchange" doc:"exchange, which must be there; empty for the default one, whose routing keys are names of queues"`
-	RoutingKey string        `yaml:"routing_key" doc:"routing key, or the name of the queue; a template"`
-	User       string        `yaml:"user" doc:"user"`
-	Password   daemon.Secret `yaml:"password" doc:"password"`
-	TLS        bool          `yaml:"tls" doc:"connect with TLS; without it the password travels in clear text"`
-	CAFile     string        `yaml:"ca_file" doc:"certificates of the authorities that sign the broker's"`
-	CertFile   string        `yaml:"cert_file" doc:"client certificate"`
-	KeyFile    string        `yaml:"key_file" doc:"key of the client certificate"`
+	Address  string        `yaml:"address" doc:"host:port of the broker"`
+	VHost    string        `yaml:"vhost" doc:"virtual host"`
+	Exchange string        `yaml:"exchange" doc:"exchange, which must be there; empty for the default one, whose routing keys are names of queues"`
+	Key      string        `yaml:"routing_key" doc:"routing key, or the name of the queue; a template"`
+	User     string        `yaml:"user" doc:"user"`
+	Password daemon.Secret `yaml:"password" doc:"password"`
+	TLS      bool          `yaml:"tls" doc:"connect with TLS; without it the password travels in clear text"`
+	CAFile   string        `yaml:"ca_file" doc:"certificates of the authorities that sign the broker's"`
+	CertFile string        `yaml:"cert_file" doc:"client certificate"`
+	KeyFile  string        `yaml:"key_file" doc:"key of the client certificate"`
 }
 
 // Default publishes to the queue gyre.alerts, over TLS.
-func Default() *Config { return &Config{VHost: "/", RoutingKey: "gyre.alerts", TLS: true} }
+func Default() *Config { return &Config{VHost: "/", Key: "gyre.alerts", TLS: true} }
 
 func (c *Config) tls() web.Config {
 	return web.Config{CAFile: c.CAFile, CertFile: c.CertFile, KeyFile: c.KeyFile}
@@ -42,11 +42,11 @@ func (c *Config) tls() web.Config {
 
 // Validate checks the configuration.
 func (c *Config) Validate() error {
-	errs := []error{web.Required("address", c.Address != ""), web.Required("routing_key", c.RoutingKey != ""), c.tls().Validate()}
+	errs := []error{web.Required("address", c.Address != ""), web.Required("routing_key", c.Key != ""), c.tls().Validate()}
 	if _, _, err := net.SplitHostPort(c.Address); c.Address != "" && err != nil {
 		errs = append(errs, fmt.Errorf("address is %q, want host:port", c.Address))
 	}
-	if _, err := notify.ParseTemplate("routing_key", c.RoutingKey); err != nil {
+	if _, err := notify.ParseTemplate("routing_key", c.Key); err != nil {
 		errs = append(errs, fmt.Errorf("routing_key: %w", err))
 	}
 	return errors.Join(errs...)
@@ -88,7 +88,7 @@ func (c *Config) Open(notify.Env) (notify.Notifier, error) {
 			p.dc.SASL = []client.Authentication{&client.ExternalAuth{}}
 		}
 	}
-	p.key, err = notify.ParseTemplate("routing_key", c.RoutingKey)
+	p.key, err = notify.ParseTemplate("routing_key", c.Key)
 	return p, err
 }
 

@@ -81,7 +81,7 @@ func TestAMQP(t *testing.T) {
 		return notifytest.Open(t, settings(set)(t, srv.plain), notifytest.Env(t.Output())).Notify(t.Context(), []notify.Message{notifytest.Message()})
 	}
 	t.Run("topic exchange", func(t *testing.T) {
-		if err := send(t, func(c *Config) { c.Exchange, c.RoutingKey = "security", "alert.{{.Priority}}.{{.Node}}" }); err != nil {
+		if err := send(t, func(c *Config) { c.Exchange, c.Key = "security", "alert.{{.Priority}}.{{.Node}}" }); err != nil {
 			t.Fatal(err)
 		}
 		d := next(t)
@@ -93,8 +93,8 @@ func TestAMQP(t *testing.T) {
 		set  func(*Config)
 		want string
 	}{
-		"no queue":        {func(c *Config) { c.RoutingKey = "nobody" }, "no queue takes the message"},
-		"not bound":       {func(c *Config) { c.Exchange, c.RoutingKey = "security", "else" }, "no queue takes the message"},
+		"no queue":        {func(c *Config) { c.Key = "nobody" }, "no queue takes the message"},
+		"not bound":       {func(c *Config) { c.Exchange, c.Key = "security", "else" }, "no queue takes the message"},
 		"no exchange":     {func(c *Config) { c.Exchange = "gone" }, "check exchange"},
 		"wrong password":  {func(c *Config) { c.Password = daemon.NewSecret("wrong") }, "403"},
 		"no such vhost":   {func(c *Config) { c.VHost = "/gone" }, "530"},
@@ -127,7 +127,7 @@ func TestAMQP(t *testing.T) {
 
 func TestRefused(t *testing.T) {
 	for name, set := range map[string]func(*Config){
-		"address": func(c *Config) { c.Address = "h" }, "no key": func(c *Config) { c.RoutingKey = "" }, "template": func(c *Config) { c.RoutingKey = "{{.Nope}}" }, "key alone": func(c *Config) { c.KeyFile = "k" },
+		"address": func(c *Config) { c.Address = "h" }, "no key": func(c *Config) { c.Key = "" }, "template": func(c *Config) { c.Key = "{{.Nope}}" }, "key alone": func(c *Config) { c.KeyFile = "k" },
 	} {
 		c := Default()
 		c.Address = "h:5671"
