@@ -27,6 +27,7 @@ import (
 	"github.com/gyre-sec/gyre/sink/notify/opsgenie"
 	"github.com/gyre-sec/gyre/sink/notify/otlp"
 	"github.com/gyre-sec/gyre/sink/notify/pagerduty"
+	"github.com/gyre-sec/gyre/sink/notify/policyreport"
 	"github.com/gyre-sec/gyre/sink/notify/postgres"
 	"github.com/gyre-sec/gyre/sink/notify/program"
 	"github.com/gyre-sec/gyre/sink/notify/pushover"
@@ -86,6 +87,7 @@ func types() map[string]func() notify.Settings {
 		"syslog":           func() notify.Settings { return syslog.Default() },
 		"gotify":           func() notify.Settings { return &gotify.Config{} },
 		"ntfy":             func() notify.Settings { return ntfy.Default() },
+		"policyreport":     func() notify.Settings { return policyreport.Default() },
 		"postgres":         func() notify.Settings { return postgres.Default() },
 		"pushover":         func() notify.Settings { return pushover.Default() },
 		"s3":               func() notify.Settings { return s3.Default() },
