@@ -17,6 +17,7 @@ import (
 	"github.com/gyre-sec/gyre/bus/bustest"
 	"github.com/gyre-sec/gyre/schemas/alertv1"
 	"github.com/gyre-sec/gyre/schemas/subject"
+	"github.com/gyre-sec/gyre/sink/clickhouse"
 	"github.com/gyre-sec/gyre/sink/notify/webhook"
 	"github.com/gyre-sec/gyre/sink/route"
 )
@@ -91,6 +92,8 @@ type fixture struct {
 	bus  *bus.Bus
 	pub  *bus.Publisher
 	sent int
+	// store is where the sink stores alerts, nil for nowhere.
+	store *clickhouse.Store
 }
 
 func newFixture(t testing.TB) *fixture {
@@ -103,7 +106,7 @@ func (f *fixture) run(cfg Config) (*Sink, func()) {
 	f.t.Helper()
 	def := DefaultConfig()
 	cfg.ClickHouse, cfg.BatchRows, cfg.BatchWait = def.ClickHouse, def.BatchRows, def.BatchWait
-	s, err := New(cfg, f.bus, nil, f.t.Output(), bustest.Log(), prometheus.NewRegistry())
+	s, err := New(cfg, f.bus, f.store, f.t.Output(), bustest.Log(), prometheus.NewRegistry())
 	if err != nil {
 		f.t.Fatal(err)
 	}
