@@ -166,8 +166,13 @@ func eventually(t testing.TB, what string, ok func() bool) {
 
 func within(t testing.TB, d time.Duration, what string, ok func() bool) {
 	t.Helper()
+	poll(t, d, 10*time.Millisecond, what, ok)
+}
+
+func poll(t testing.TB, d, every time.Duration, what string, ok func() bool) {
+	t.Helper()
 	deadline := time.After(d)
-	tick := time.NewTicker(10 * time.Millisecond)
+	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for !ok() {
 		select {
@@ -189,7 +194,11 @@ func (f *fixture) settledWithin(limit time.Duration, name string) {
 			f.t.Logf("%+v", d)
 		}
 	}()
-	within(f.t, limit, name+" settled", func() bool {
+	every := 20 * time.Millisecond
+	if limit > time.Minute {
+		every = 250 * time.Millisecond // asking for the state of a consumer with much in flight slows it down
+	}
+	poll(f.t, limit, every, name+" settled", func() bool {
 		var err error
 		d, err = f.bus.Durable(f.t.Context(), bus.StreamAlerts, DurablePrefix+name)
 		return err == nil && d.Lag == 0 && d.AckPending == 0 && d.AckFloor == d.Last
