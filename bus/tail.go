@@ -67,7 +67,7 @@ func (b *Bus) Tail(ctx context.Context, cfg TailConfig, fn func(Stored) error) e
 		case msgs <- m:
 		case <-inner.Done():
 		}
-	}, jetstream.PullMaxMessages(256), jetstream.ConsumeErrHandler(func(_ jetstream.ConsumeContext, err error) { last.Store(&err) }))
+	}, jetstream.PullMaxMessages(256), jetstream.PullExpiry(pullExpiry), jetstream.PullHeartbeat(pullHeartbeat), jetstream.ConsumeErrHandler(func(_ jetstream.ConsumeContext, err error) { last.Store(&err) }))
 	if err != nil {
 		return fmt.Errorf("read stream %s: %w", cfg.Stream, err)
 	}

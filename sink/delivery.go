@@ -79,7 +79,7 @@ func newDelivery(o Output, b *bus.Bus, r *routing, env notify.Env, reg prometheu
 		return nil, err
 	}
 	d.worker = b.NewWorker(bus.WorkerConfig{
-		Stream: bus.StreamAlerts, Durable: d.durable(), Stage: d.durable(), MaxAckPending: o.Pending, PullMessages: min(o.Pending, 256), New: !o.FromStart,
+		Stream: bus.StreamAlerts, Durable: d.durable(), Stage: d.durable(), MaxAckPending: o.Pending, PullMessages: min(o.Pending, 1000), New: !o.FromStart,
 	}, d.handle)
 	return d, nil
 }
