@@ -46,13 +46,20 @@ func newStorage(cfg Config, b *bus.Bus, store *clickhouse.Store, log *slog.Logge
 	return s, nil
 }
 
+// schemaTries is how often in a row a server that answers must refuse the schema before that is believed: a connection that breaks in the
+// middle looks the same.
+const schemaTries = 3
+
 // migrate brings the schema up, trying again while the server is away. A schema that does not fit ends it.
 func (s *storage) migrate(ctx context.Context) error {
 	policy := backoff.NewExponentialBackOff()
 	policy.MaxInterval = 10 * time.Second
+	refused := 0
 	_, err := backoff.Retry(ctx, func() (struct{}, error) {
 		err := s.store.Migrate(ctx)
-		if errors.Is(err, clickhouse.ErrSchema) && s.store.Ready() == nil {
+		if !errors.Is(err, clickhouse.ErrSchema) || s.store.Ready() != nil {
+			refused = 0
+		} else if refused++; refused == schemaTries {
 			return struct{}{}, backoff.Permanent(err)
 		}
 		return struct{}{}, err

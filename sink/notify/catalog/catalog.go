@@ -8,6 +8,7 @@ import (
 	"github.com/gyre-sec/gyre/sink/notify"
 	"github.com/gyre-sec/gyre/sink/notify/alertmanager"
 	"github.com/gyre-sec/gyre/sink/notify/amqp"
+	"github.com/gyre-sec/gyre/sink/notify/bark"
 	"github.com/gyre-sec/gyre/sink/notify/datadog"
 	"github.com/gyre-sec/gyre/sink/notify/discord"
 	"github.com/gyre-sec/gyre/sink/notify/elasticsearch"
@@ -17,7 +18,9 @@ import (
 	"github.com/gyre-sec/gyre/sink/notify/googlechat"
 	"github.com/gyre-sec/gyre/sink/notify/gotify"
 	"github.com/gyre-sec/gyre/sink/notify/grafanaoncall"
+	"github.com/gyre-sec/gyre/sink/notify/ifttt"
 	"github.com/gyre-sec/gyre/sink/notify/kafka"
+	"github.com/gyre-sec/gyre/sink/notify/lark"
 	"github.com/gyre-sec/gyre/sink/notify/loki"
 	"github.com/gyre-sec/gyre/sink/notify/matrix"
 	"github.com/gyre-sec/gyre/sink/notify/mqtt"
@@ -30,9 +33,11 @@ import (
 	"github.com/gyre-sec/gyre/sink/notify/policyreport"
 	"github.com/gyre-sec/gyre/sink/notify/postgres"
 	"github.com/gyre-sec/gyre/sink/notify/program"
+	"github.com/gyre-sec/gyre/sink/notify/pushbullet"
 	"github.com/gyre-sec/gyre/sink/notify/pushover"
 	"github.com/gyre-sec/gyre/sink/notify/redis"
 	"github.com/gyre-sec/gyre/sink/notify/s3"
+	"github.com/gyre-sec/gyre/sink/notify/signal"
 	"github.com/gyre-sec/gyre/sink/notify/slack"
 	"github.com/gyre-sec/gyre/sink/notify/splunk"
 	"github.com/gyre-sec/gyre/sink/notify/stdout"
@@ -41,6 +46,7 @@ import (
 	"github.com/gyre-sec/gyre/sink/notify/telegram"
 	"github.com/gyre-sec/gyre/sink/notify/webex"
 	"github.com/gyre-sec/gyre/sink/notify/webhook"
+	"github.com/gyre-sec/gyre/sink/notify/wecom"
 	"github.com/gyre-sec/gyre/sink/notify/zulip"
 )
 
@@ -59,6 +65,12 @@ func types() map[string]func() notify.Settings {
 	return map[string]func() notify.Settings{
 		"alertmanager":     func() notify.Settings { return alertmanager.Default() },
 		"amqp":             func() notify.Settings { return amqp.Default() },
+		"bark":             func() notify.Settings { return bark.Default() },
+		"ifttt":            func() notify.Settings { return ifttt.Default() },
+		"lark":             func() notify.Settings { return &lark.Config{} },
+		"pushbullet":       func() notify.Settings { return pushbullet.Default() },
+		"signal":           func() notify.Settings { return &signal.Config{} },
+		"wecom":            func() notify.Settings { return &wecom.Config{} },
 		"datadog":          func() notify.Settings { return datadog.Logs() },
 		"datadog_events":   func() notify.Settings { return datadog.Events() },
 		"elasticsearch":    func() notify.Settings { return elasticsearch.Default() },
