@@ -69,6 +69,9 @@ func TestChaos(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), d)
 	defer cancel()
+	watching, unwatch := context.WithCancel(t.Context())
+	defer unwatch()
+	go c.watch(watching)
 	_, stop := c.run(Config{Outputs: outputs})
 	var g errgroup.Group
 	g.Go(func() error { return c.produce(ctx) })
@@ -78,7 +81,7 @@ func TestChaos(t *testing.T) {
 	}
 	rng, restarts := c.dice(99), 0
 	for ctx.Err() == nil {
-		pause(ctx, time.Duration(500+rng.IntN(2000))*time.Millisecond)
+		pause(ctx, time.Duration(1000+rng.IntN(4000))*time.Millisecond)
 		stop()
 		_, stop = c.run(Config{Outputs: outputs})
 		restarts++
@@ -94,6 +97,24 @@ func TestChaos(t *testing.T) {
 	t.Logf("%d alerts, %.0f in a second; the sink was started again %d times, ClickHouse killed %d times; caught up in %s",
 		c.sent.Load(), float64(c.sent.Load())/d.Seconds(), restarts, c.kills, time.Since(behind).Round(time.Millisecond))
 	c.audit(t)
+}
+
+// watch logs from time to time how far the consumers are.
+func (c *chaos) watch(ctx context.Context) {
+	for start := time.Now(); ; {
+		if pause(ctx, 10*time.Second); ctx.Err() != nil {
+			return
+		}
+		list, err := c.bus.Durables(ctx, bus.StreamAlerts, DurablePrefix)
+		if err != nil {
+			continue
+		}
+		line := fmt.Sprintf("%3.0f s: %d sent", time.Since(start).Seconds(), c.sent.Load())
+		for _, d := range list {
+			line += fmt.Sprintf("; %s floor %d, in flight %d", d.Name, d.AckFloor, d.AckPending)
+		}
+		c.t.Log(line)
+	}
 }
 
 func (c *chaos) dice(n int) *rand.Rand {
@@ -138,12 +159,14 @@ func (c *chaos) one() error {
 func (c *chaos) disturbStorage(ctx context.Context) error {
 	rng := c.dice(50)
 	defer c.gate.set(true)
-	for n := 1; ; n++ {
+	kill := time.Now().Add(5 * time.Second) // seldom: its supervisor waits longer after each time
+	for {
 		pause(ctx, time.Duration(200+rng.IntN(2500))*time.Millisecond)
 		if ctx.Err() != nil {
 			return nil
 		}
-		if pid := c.server.PID(); n%4 == 0 && pid > 0 {
+		if pid := c.server.PID(); pid > 0 && time.Now().After(kill) {
+			kill = time.Now().Add(25 * time.Second)
 			if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 				return fmt.Errorf("kill ClickHouse: %w", err)
 			}

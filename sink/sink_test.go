@@ -234,6 +234,25 @@ func TestOneDownDelaysNoOther(t *testing.T) {
 	}
 }
 
+// TestOutputsWithoutClickHouse: outputs work while ClickHouse is away when the sink starts, and what came meanwhile is stored later.
+func TestOutputsWithoutClickHouse(t *testing.T) {
+	f := newFixture(t)
+	_, store, gate := startClickHouse(t)
+	gate.set(false)
+	f.store = store
+	r := newReceiver(t)
+	_, _ = f.run(Config{Outputs: []Output{hook("a", r.URL)}})
+	f.many(20)
+	f.settled("a")
+	r.want(t, 20, 20)
+	gate.set(true)
+	f.settledWithin(time.Minute, clickHouseName)
+	got, err := store.Alerts(t.Context(), clickhouse.Filter{})
+	if err != nil || len(got) != 20 {
+		t.Errorf("%d alerts stored, %v", len(got), err)
+	}
+}
+
 // TestSameAlertAgain: an alert that was published again after the stream forgot its id is not sent again, not even after a restart.
 func TestSameAlertAgain(t *testing.T) {
 	f := newFixture(t)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/cenkalti/backoff/v5"
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/gyre-sec/gyre/bus"
 	"github.com/gyre-sec/gyre/schemas/alertv1"
@@ -44,6 +45,17 @@ func newStorage(cfg Config, b *bus.Bus, store *clickhouse.Store, log *slog.Logge
 		Stream: bus.StreamAlerts, Durable: DurablePrefix + clickHouseName, Stage: DurablePrefix + clickHouseName, MaxAckPending: 4 * cfg.BatchRows, PullMessages: 1000, Concurrency: 1,
 	}, s.collect)
 	return s, nil
+}
+
+// run brings the schema up and then stores until ctx ends. Outputs do not wait for it.
+func (s *storage) run(ctx context.Context) error {
+	if err := s.migrate(ctx); err != nil || ctx.Err() != nil {
+		return err
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return s.worker.Run(ctx) })
+	g.Go(func() error { return s.insertLoop(ctx) })
+	return g.Wait()
 }
 
 // schemaTries is how often in a row a server that answers must refuse the schema before that is believed: a connection that breaks in the
