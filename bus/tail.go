@@ -58,6 +58,10 @@ func (b *Bus) Tail(ctx context.Context, cfg TailConfig, fn func(Stored) error) e
 		return nil
 	}
 	// Callbacks, as in a worker: the iterator drops messages, which an ordered consumer notices half a minute later.
+	pull := 256
+	if cfg.HeadersOnly {
+		pull = 4096
+	}
 	inner, stop := context.WithCancel(ctx)
 	defer stop()
 	msgs := make(chan jetstream.Msg)
@@ -67,7 +71,7 @@ func (b *Bus) Tail(ctx context.Context, cfg TailConfig, fn func(Stored) error) e
 		case msgs <- m:
 		case <-inner.Done():
 		}
-	}, jetstream.PullMaxMessages(256), jetstream.ConsumeErrHandler(func(_ jetstream.ConsumeContext, err error) { last.Store(&err) }))
+	}, jetstream.PullMaxMessages(pull), jetstream.PullExpiry(pullExpiry), jetstream.PullHeartbeat(pullHeartbeat), jetstream.ConsumeErrHandler(func(_ jetstream.ConsumeContext, err error) { last.Store(&err) }))
 	if err != nil {
 		return fmt.Errorf("read stream %s: %w", cfg.Stream, err)
 	}

@@ -182,6 +182,14 @@ func (w *Worker) pull(ctx context.Context, cons jetstream.Consumer, msgs chan<- 
 	return nil
 }
 
+// The client asks for more when a message comes and no request is being sent. If all that it asked for is handled before the
+// goroutine that sent the request says that it is done, nobody asks again (nats.go v1.55, pull.go, checkPending) until two
+// heartbeats are missing: half a minute with the defaults, seen about once in 100,000 messages on a busy machine.
+const (
+	pullHeartbeat = 500 * time.Millisecond // the least that the client takes
+	pullExpiry    = 10 * time.Second
+)
+
 // consume hands over messages until ctx ends or the consumption fails. What was pulled and not handed over is given back.
 func (w *Worker) consume(ctx context.Context, cons jetstream.Consumer, msgs chan<- jetstream.Msg) error {
 	var last atomic.Pointer[error]
@@ -198,7 +206,7 @@ func (w *Worker) consume(ctx context.Context, cons jetstream.Consumer, msgs chan
 			}
 		}
 		_ = m.Nak() // delivered again after AckWait if this does not arrive
-	}, jetstream.PullMaxMessagesWithBytesLimit(w.cfg.PullMessages, w.cfg.PullBytes), jetstream.ConsumeErrHandler(func(_ jetstream.ConsumeContext, err error) {
+	}, jetstream.PullMaxMessagesWithBytesLimit(w.cfg.PullMessages, w.cfg.PullBytes), jetstream.PullExpiry(pullExpiry), jetstream.PullHeartbeat(pullHeartbeat), jetstream.ConsumeErrHandler(func(_ jetstream.ConsumeContext, err error) {
 		last.Store(&err)
 		w.b.log.Debug("pull", "stream", w.cfg.Stream, "consumer", w.cfg.Durable, "err", err)
 	}))

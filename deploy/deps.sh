@@ -6,11 +6,13 @@ set -euo pipefail
 declare -A tool=(
   [clang]=clang [llvm-strip]=llvm [bpftool]=bpftool [qemu-system-x86_64]=qemu-system-x86
   [cpio]=cpio [busybox]=busybox-static [runc]=runc
+  [mariadbd]=mariadb-server-core [my_print_defaults]=mariadb-client-core
 )
 missing=()
 for t in "${!tool[@]}"; do
   command -v "$t" >/dev/null || [ -x "/usr/sbin/$t" ] || missing+=("${tool[$t]}")
 done
+[ -x /usr/lib/rabbitmq/bin/rabbitmq-server ] || missing+=(rabbitmq-server)
 compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null || missing+=(postgresql)
 [ -e /usr/include/bpf/bpf_helpers.h ] || missing+=(libbpf-dev)
 

@@ -79,7 +79,7 @@ func newDelivery(o Output, b *bus.Bus, r *routing, env notify.Env, reg prometheu
 		return nil, err
 	}
 	d.worker = b.NewWorker(bus.WorkerConfig{
-		Stream: bus.StreamAlerts, Durable: d.durable(), Stage: d.durable(), MaxAckPending: o.Pending, PullMessages: min(o.Pending, 256), New: !o.FromStart,
+		Stream: bus.StreamAlerts, Durable: d.durable(), Stage: d.durable(), MaxAckPending: o.Pending, PullMessages: min(o.Pending, 1000), New: !o.FromStart,
 	}, d.handle)
 	return d, nil
 }
@@ -93,8 +93,8 @@ const (
 func (d *delivery) durable() string { return DurablePrefix + d.cfg.Name }
 
 // run delivers until ctx ends. What is not settled then is given back.
-func (d *delivery) run(ctx context.Context) error {
-	d.recall(ctx)
+func (d *delivery) run(ctx context.Context, h *history) error {
+	d.recall(ctx, h)
 	sending := make(chan error, 1)
 	go func() { sending <- d.sender.Run(ctx) }()
 	g, gctx := errgroup.WithContext(ctx)

@@ -134,19 +134,14 @@ func (s *Sink) Ready() error {
 
 // Run runs all outputs until ctx ends.
 func (s *Sink) Run(ctx context.Context) error {
-	if s.storage != nil {
-		if err := s.storage.migrate(ctx); err != nil || ctx.Err() != nil {
-			return err
-		}
-	}
 	g, ctx := errgroup.WithContext(ctx)
 	if s.storage != nil {
-		g.Go(func() error { return s.storage.worker.Run(ctx) })
-		g.Go(func() error { return s.storage.insertLoop(ctx) })
+		g.Go(func() error { return s.storage.run(ctx) })
 	}
 	if s.ingest != nil {
 		g.Go(func() error { return s.ingest.Run(ctx) })
 	}
+	past := &history{b: s.b}
 	known := make(chan struct{}) // closed when the silences are known
 	g.Go(func() error { return s.routing.watchSilences(ctx, s.b, s.log, known) })
 	g.Go(func() error { return s.routing.watchSources(ctx, s.b, s.log) })
@@ -156,7 +151,7 @@ func (s *Sink) Run(ctx context.Context) error {
 			case <-known:
 			case <-ctx.Done():
 			}
-			return o.run(ctx)
+			return o.run(ctx, past)
 		})
 		g.Go(func() error { return s.answer(ctx, o) })
 	}

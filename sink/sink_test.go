@@ -17,6 +17,7 @@ import (
 	"github.com/gyre-sec/gyre/bus/bustest"
 	"github.com/gyre-sec/gyre/schemas/alertv1"
 	"github.com/gyre-sec/gyre/schemas/subject"
+	"github.com/gyre-sec/gyre/sink/clickhouse"
 	"github.com/gyre-sec/gyre/sink/notify/webhook"
 	"github.com/gyre-sec/gyre/sink/route"
 )
@@ -91,6 +92,8 @@ type fixture struct {
 	bus  *bus.Bus
 	pub  *bus.Publisher
 	sent int
+	// store is where the sink stores alerts, nil for nowhere.
+	store *clickhouse.Store
 }
 
 func newFixture(t testing.TB) *fixture {
@@ -103,7 +106,7 @@ func (f *fixture) run(cfg Config) (*Sink, func()) {
 	f.t.Helper()
 	def := DefaultConfig()
 	cfg.ClickHouse, cfg.BatchRows, cfg.BatchWait = def.ClickHouse, def.BatchRows, def.BatchWait
-	s, err := New(cfg, f.bus, nil, f.t.Output(), bustest.Log(), prometheus.NewRegistry())
+	s, err := New(cfg, f.bus, f.store, f.t.Output(), bustest.Log(), prometheus.NewRegistry())
 	if err != nil {
 		f.t.Fatal(err)
 	}
@@ -163,8 +166,13 @@ func eventually(t testing.TB, what string, ok func() bool) {
 
 func within(t testing.TB, d time.Duration, what string, ok func() bool) {
 	t.Helper()
+	poll(t, d, 10*time.Millisecond, what, ok)
+}
+
+func poll(t testing.TB, d, every time.Duration, what string, ok func() bool) {
+	t.Helper()
 	deadline := time.After(d)
-	tick := time.NewTicker(10 * time.Millisecond)
+	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for !ok() {
 		select {
@@ -186,7 +194,11 @@ func (f *fixture) settledWithin(limit time.Duration, name string) {
 			f.t.Logf("%+v", d)
 		}
 	}()
-	within(f.t, limit, name+" settled", func() bool {
+	every := 20 * time.Millisecond
+	if limit > time.Minute {
+		every = 250 * time.Millisecond // asking for the state of a consumer with much in flight slows it down
+	}
+	poll(f.t, limit, every, name+" settled", func() bool {
 		var err error
 		d, err = f.bus.Durable(f.t.Context(), bus.StreamAlerts, DurablePrefix+name)
 		return err == nil && d.Lag == 0 && d.AckPending == 0 && d.AckFloor == d.Last
@@ -219,6 +231,25 @@ func TestOneDownDelaysNoOther(t *testing.T) {
 	a.want(t, 200, 200) // a restart sends nothing again
 	if st := s.outputs[1].sender.State(); st.Sent != 200 || st.Queued != 0 || !st.Down.IsZero() {
 		t.Errorf("state %+v", st)
+	}
+}
+
+// TestOutputsWithoutClickHouse: outputs work while ClickHouse is away when the sink starts, and what came meanwhile is stored later.
+func TestOutputsWithoutClickHouse(t *testing.T) {
+	f := newFixture(t)
+	_, store, gate := startClickHouse(t)
+	gate.set(false)
+	f.store = store
+	r := newReceiver(t)
+	_, _ = f.run(Config{Outputs: []Output{hook("a", r.URL)}})
+	f.many(20)
+	f.settled("a")
+	r.want(t, 20, 20)
+	gate.set(true)
+	f.settledWithin(time.Minute, clickHouseName)
+	got, err := store.Alerts(t.Context(), clickhouse.Filter{})
+	if err != nil || len(got) != 20 {
+		t.Errorf("%d alerts stored, %v", len(got), err)
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"github.com/cenkalti/backoff/v5"
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/gyre-sec/gyre/bus"
 	"github.com/gyre-sec/gyre/schemas/alertv1"
@@ -46,13 +47,31 @@ func newStorage(cfg Config, b *bus.Bus, store *clickhouse.Store, log *slog.Logge
 	return s, nil
 }
 
+// run brings the schema up and then stores until ctx ends. Outputs do not wait for it.
+func (s *storage) run(ctx context.Context) error {
+	if err := s.migrate(ctx); err != nil || ctx.Err() != nil {
+		return err
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return s.worker.Run(ctx) })
+	g.Go(func() error { return s.insertLoop(ctx) })
+	return g.Wait()
+}
+
+// schemaTries is how often in a row a server that answers must refuse the schema before that is believed: a connection that breaks in the
+// middle looks the same.
+const schemaTries = 3
+
 // migrate brings the schema up, trying again while the server is away. A schema that does not fit ends it.
 func (s *storage) migrate(ctx context.Context) error {
 	policy := backoff.NewExponentialBackOff()
 	policy.MaxInterval = 10 * time.Second
+	refused := 0
 	_, err := backoff.Retry(ctx, func() (struct{}, error) {
 		err := s.store.Migrate(ctx)
-		if errors.Is(err, clickhouse.ErrSchema) && s.store.Ready() == nil {
+		if !errors.Is(err, clickhouse.ErrSchema) || s.store.Ready() != nil {
+			refused = 0
+		} else if refused++; refused == schemaTries {
 			return struct{}{}, backoff.Permanent(err)
 		}
 		return struct{}{}, err

@@ -1,9 +1,12 @@
 package ingest
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -100,6 +103,9 @@ func TestServer(t *testing.T) {
 	}{
 		{"stored", "POST", "/", "Bearer hush", sample, http.StatusOK},
 		{"again", "POST", "/?token=hush", "", sample, http.StatusOK},
+		{"as password", "POST", "/", "Basic " + base64.StdEncoding.EncodeToString([]byte("falco:hush")), sample, http.StatusOK},
+		{"wrong password", "POST", "/?token=hush", "Basic " + base64.StdEncoding.EncodeToString([]byte("falco:x")), sample, http.StatusUnauthorized},
+		{"neither", "POST", "/", "hush", sample, http.StatusUnauthorized},
 		{"no token", "POST", "/", "", sample, http.StatusUnauthorized},
 		{"wrong token", "POST", "/?token=x", "", sample, http.StatusUnauthorized},
 		{"GET", "GET", "/", "Bearer hush", "", http.StatusMethodNotAllowed},
@@ -120,6 +126,18 @@ func TestServer(t *testing.T) {
 		return err
 	}); err != nil || n != 1 {
 		t.Errorf("%d alerts in the stream, %v", n, err)
+	}
+}
+
+// TestEmptyToken: a token file that is empty must not open the endpoint to everybody.
+func TestEmptyToken(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "token")
+	if err := os.WriteFile(path, []byte(" \n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cfg := Config{Listen: ":2801", Token: daemon.SecretFile(path)}
+	if _, err := New(cfg, bustest.New(t), bustest.Log(), prometheus.NewRegistry()); err == nil || !strings.Contains(err.Error(), "empty") {
+		t.Errorf("got %v", err)
 	}
 }
 

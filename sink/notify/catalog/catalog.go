@@ -7,6 +7,8 @@ import (
 
 	"github.com/gyre-sec/gyre/sink/notify"
 	"github.com/gyre-sec/gyre/sink/notify/alertmanager"
+	"github.com/gyre-sec/gyre/sink/notify/amqp"
+	"github.com/gyre-sec/gyre/sink/notify/bark"
 	"github.com/gyre-sec/gyre/sink/notify/datadog"
 	"github.com/gyre-sec/gyre/sink/notify/discord"
 	"github.com/gyre-sec/gyre/sink/notify/elasticsearch"
@@ -16,20 +18,26 @@ import (
 	"github.com/gyre-sec/gyre/sink/notify/googlechat"
 	"github.com/gyre-sec/gyre/sink/notify/gotify"
 	"github.com/gyre-sec/gyre/sink/notify/grafanaoncall"
+	"github.com/gyre-sec/gyre/sink/notify/ifttt"
 	"github.com/gyre-sec/gyre/sink/notify/kafka"
+	"github.com/gyre-sec/gyre/sink/notify/lark"
 	"github.com/gyre-sec/gyre/sink/notify/loki"
 	"github.com/gyre-sec/gyre/sink/notify/matrix"
 	"github.com/gyre-sec/gyre/sink/notify/mqtt"
+	"github.com/gyre-sec/gyre/sink/notify/mysql"
 	"github.com/gyre-sec/gyre/sink/notify/nats"
 	"github.com/gyre-sec/gyre/sink/notify/ntfy"
 	"github.com/gyre-sec/gyre/sink/notify/opsgenie"
 	"github.com/gyre-sec/gyre/sink/notify/otlp"
 	"github.com/gyre-sec/gyre/sink/notify/pagerduty"
+	"github.com/gyre-sec/gyre/sink/notify/policyreport"
 	"github.com/gyre-sec/gyre/sink/notify/postgres"
 	"github.com/gyre-sec/gyre/sink/notify/program"
+	"github.com/gyre-sec/gyre/sink/notify/pushbullet"
 	"github.com/gyre-sec/gyre/sink/notify/pushover"
 	"github.com/gyre-sec/gyre/sink/notify/redis"
 	"github.com/gyre-sec/gyre/sink/notify/s3"
+	"github.com/gyre-sec/gyre/sink/notify/signal"
 	"github.com/gyre-sec/gyre/sink/notify/slack"
 	"github.com/gyre-sec/gyre/sink/notify/splunk"
 	"github.com/gyre-sec/gyre/sink/notify/stdout"
@@ -38,6 +46,7 @@ import (
 	"github.com/gyre-sec/gyre/sink/notify/telegram"
 	"github.com/gyre-sec/gyre/sink/notify/webex"
 	"github.com/gyre-sec/gyre/sink/notify/webhook"
+	"github.com/gyre-sec/gyre/sink/notify/wecom"
 	"github.com/gyre-sec/gyre/sink/notify/zulip"
 )
 
@@ -55,6 +64,13 @@ func Kinds() []string { return slices.Sorted(maps.Keys(types())) }
 func types() map[string]func() notify.Settings {
 	return map[string]func() notify.Settings{
 		"alertmanager":     func() notify.Settings { return alertmanager.Default() },
+		"amqp":             func() notify.Settings { return amqp.Default() },
+		"bark":             func() notify.Settings { return bark.Default() },
+		"ifttt":            func() notify.Settings { return ifttt.Default() },
+		"lark":             func() notify.Settings { return &lark.Config{} },
+		"pushbullet":       func() notify.Settings { return pushbullet.Default() },
+		"signal":           func() notify.Settings { return &signal.Config{} },
+		"wecom":            func() notify.Settings { return &wecom.Config{} },
 		"datadog":          func() notify.Settings { return datadog.Logs() },
 		"datadog_events":   func() notify.Settings { return datadog.Events() },
 		"elasticsearch":    func() notify.Settings { return elasticsearch.Default() },
@@ -76,12 +92,14 @@ func types() map[string]func() notify.Settings {
 		"file":             func() notify.Settings { return file.Default() },
 		"kafka":            func() notify.Settings { return kafka.Default() },
 		"mqtt":             func() notify.Settings { return mqtt.Default() },
+		"mysql":            func() notify.Settings { return mysql.Default() },
 		"nats":             func() notify.Settings { return nats.Default() },
 		"program":          func() notify.Settings { return program.Default() },
 		"redis":            func() notify.Settings { return redis.Default() },
 		"syslog":           func() notify.Settings { return syslog.Default() },
 		"gotify":           func() notify.Settings { return &gotify.Config{} },
 		"ntfy":             func() notify.Settings { return ntfy.Default() },
+		"policyreport":     func() notify.Settings { return policyreport.Default() },
 		"postgres":         func() notify.Settings { return postgres.Default() },
 		"pushover":         func() notify.Settings { return pushover.Default() },
 		"s3":               func() notify.Settings { return s3.Default() },

@@ -5,6 +5,7 @@ package format
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"unicode"
 
@@ -103,20 +104,33 @@ type FalcoAlert struct {
 func FalcoOf(a *alertv1.Alert) FalcoAlert {
 	p := FalcoPriority(a.Priority)
 	f := FalcoAlert{
-		UUID: a.ID.String(), Priority: p, Rule: a.Rule, Time: a.When().Format("2006-01-02T15:04:05.000000000Z"), Source: a.Source, Tags: a.Tags, Hostname: a.Node,
+		UUID: a.ID.String(), Priority: p, Rule: a.Rule, Time: a.When().UTC().Format("2006-01-02T15:04:05.000000000Z"), Source: a.Source, Tags: sorted(a.Tags), Hostname: a.Node,
 		Output: a.When().Format("15:04:05.000000000") + ": " + p + " " + a.Output, OutputFields: make(map[string]any, len(a.Fields)+1),
 	}
-	if f.Tags == nil {
-		f.Tags = []string{}
-	}
 	for _, kv := range a.Fields {
-		f.OutputFields[kv.Name] = kv.Value
-		if l, ok := kv.Value.([]string); ok {
-			f.OutputFields[kv.Name] = "(" + strings.Join(l, ",") + ")"
-		}
+		f.OutputFields[kv.Name] = falcoValue(kv)
 	}
 	f.OutputFields["evt.time"] = a.Time
 	return f
+}
+
+// sorted is the set of the tags: Falco writes them in order, and each once.
+func sorted(tags []string) []string {
+	out := append([]string{}, tags...)
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+// falcoValue is a field's value as Falco writes it: lists are texts, those of a process's environment and arguments with blanks between.
+func falcoValue(f alertv1.Field) any {
+	l, ok := f.Value.([]string)
+	switch {
+	case !ok:
+		return f.Value
+	case f.Name == "proc.env" || f.Name == "proc.args":
+		return strings.Join(l, " ")
+	}
+	return "(" + strings.Join(l, ",") + ")"
 }
 
 // FalcoPriority is the name with a capital letter, as Falco writes it.

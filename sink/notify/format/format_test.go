@@ -26,7 +26,7 @@ func TestFalco(t *testing.T) {
 		"uuid": m.Alert.ID.String(), "priority": "Critical", "rule": "Read sensitive file", "time": "2026-05-28T20:26:40.123456789Z", "source": "syscall", "hostname": "node-1",
 		"output":        "20:26:40.123456789: Critical cat \ufffd\x1b[2J <b>*read*</b> @everyone `x` /etc/shadow",
 		"output_fields": map[string]any{"proc.name": "cat", "proc.pid": 7.0, "fd.ino": nil, "evt.time": 1780000000123456789.0},
-		"tags":          []any{"host", "T1003"},
+		"tags":          []any{"T1003", "host"},
 	}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Errorf("(-want +got)\n%s", d)

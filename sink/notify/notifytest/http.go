@@ -33,6 +33,8 @@ type HTTP struct {
 	Check func(t *testing.T, r Request)
 	// Limit is the size of the largest body that the service takes, in bytes; 0 means that alerts are sent whole.
 	Limit int
+	// Reads is how many requests come before the one that sends the alert.
+	Reads int
 	// Key returns what names the alert to the service, so that it can drop a repetition; nil if the service has nothing of the kind.
 	Key func(t testing.TB, r Request) string
 }
@@ -100,13 +102,14 @@ func RunHTTP(t *testing.T, c HTTP) {
 			t.Fatalf("notify: %v", err)
 		}
 		reqs := srv.Requests()
-		if len(reqs) != 1 {
-			t.Fatalf("%d requests, want 1", len(reqs))
+		if len(reqs) != 1+c.Reads {
+			t.Fatalf("%d requests, want %d", len(reqs), 1+c.Reads)
 		}
-		if !utf8.Valid(reqs[0].Body) || bytes.ContainsRune(reqs[0].Body, 0x1b) {
-			t.Errorf("the body has invalid UTF-8 or a control character: %q", reqs[0].Body)
+		last := reqs[c.Reads]
+		if !utf8.Valid(last.Body) || bytes.ContainsRune(last.Body, 0x1b) {
+			t.Errorf("the body has invalid UTF-8 or a control character: %q", last.Body)
 		}
-		c.Check(t, reqs[0])
+		c.Check(t, last)
 		hidden(t, nil)
 	})
 	for _, code := range []int{400, 413, 422} {
@@ -230,7 +233,7 @@ func RunHTTP(t *testing.T, c HTTP) {
 				}
 			}
 			reqs := srv.Requests()
-			if k, again := c.Key(t, reqs[0]), c.Key(t, reqs[1]); k == "" || k != again {
+			if k, again := c.Key(t, reqs[c.Reads]), c.Key(t, reqs[2*c.Reads+1]); k == "" || k != again {
 				t.Errorf("keys %q and %q, want the same", k, again)
 			}
 		})
