@@ -20,6 +20,9 @@ func (c *Collector) helpers(ctx context.Context) *sync.WaitGroup {
 		wg.Go(func() { c.complete(ctx) })
 	}
 	wg.Go(func() { c.tellFacts(ctx) })
+	if c.live && c.cfg.Containers.Enabled {
+		wg.Go(func() { c.findContainers(ctx) })
+	}
 	wg.Go(func() { c.followPolicy(ctx) })
 	if c.actions != nil {
 		wg.Go(func() { c.act(ctx) })
