@@ -14,21 +14,29 @@ import (
 // maxAccountFile bounds passwd and group of a container, in bytes.
 const maxAccountFile = 256 << 10
 
-// readAccounts adds the accounts of a container, from the root of one of its processes. The files are the
-// container's: links that lead out of it are not followed, and nothing is waited for.
-func readAccounts(c *factv1.Container, pid uint32) {
-	if pid == 0 || !alive(Ask{ID: c.ID, PID: pid}) {
-		return
+// readAccounts adds the accounts of a container: from the root of one of its processes, or, if that has ended, from
+// the root directory in its bundle. The files are the container's: links that lead out of it are not followed, and
+// nothing is waited for.
+func readAccounts(c *factv1.Container, pid uint32, bundleRoot func(id string) string) {
+	ask := Ask{ID: c.ID, PID: pid}
+	if alive(ask) {
+		passwd, group := accountsBelow(fmt.Sprintf("/proc/%d/root", pid))
+		if alive(ask) { // else the number may have become another process's meanwhile
+			c.Users, c.Groups = parseAccounts(passwd, group)
+		}
 	}
-	root, err := os.OpenRoot(fmt.Sprintf("/proc/%d/root", pid))
+	if dir := bundleRoot(c.ID); len(c.Users) == 0 && dir != "" {
+		c.Users, c.Groups = parseAccounts(accountsBelow(dir))
+	}
+}
+
+func accountsBelow(dir string) (passwd, group []byte) {
+	root, err := os.OpenRoot(dir)
 	if err != nil {
-		return
+		return nil, nil
 	}
 	defer root.Close()
-	passwd, group := within(root, "etc/passwd"), within(root, "etc/group")
-	if alive(Ask{ID: c.ID, PID: pid}) { // else the number may have become another process's meanwhile
-		c.Users, c.Groups = parseAccounts(passwd, group, factv1.MaxContainerAccounts)
-	}
+	return within(root, "etc/passwd"), within(root, "etc/group")
 }
 
 func within(root *os.Root, name string) []byte {

@@ -40,8 +40,21 @@ func listDirs(patterns []string) ([]string, error) {
 }
 
 func (b *bundles) lookup(_ context.Context, id string) (factv1.Container, error) {
-	if !isHexID(id) {
+	s, dir, ok := b.find(id)
+	if !ok {
 		return factv1.Container{}, errNotFound
+	}
+	c := s.fact(id)
+	if c.Runtime == "" && filepath.Base(dir) != id && filepath.Base(dir) != "userdata" { // found through runc's own state
+		c.Runtime = "runc"
+	}
+	return c, nil
+}
+
+// find reads the specification of a container and tells where it lies.
+func (b *bundles) find(id string) (s *spec, bundle string, ok bool) {
+	if !isHexID(id) {
+		return nil, "", false
 	}
 	for _, dir := range present(b.dirs) {
 		dir = filepath.Join(dir, id)
@@ -49,17 +62,25 @@ func (b *bundles) lookup(_ context.Context, id string) (factv1.Container, error)
 			if bundle == "" {
 				continue
 			}
-			var s spec
-			if err := readJSON(filepath.Join(bundle, "config.json"), &s); err == nil {
-				c := s.fact(id)
-				if c.Runtime == "" && bundle == ociState(dir) {
-					c.Runtime = "runc"
-				}
-				return c, nil
+			s := &spec{}
+			if readJSON(filepath.Join(bundle, "config.json"), s) == nil {
+				return s, bundle, true
 			}
 		}
 	}
-	return factv1.Container{}, errNotFound
+	return nil, "", false
+}
+
+// root is the container's root directory as the host sees it, "" if it is not known.
+func (b *bundles) root(id string) string {
+	s, bundle, ok := b.find(id)
+	switch {
+	case !ok || s.Root.Path == "":
+		return ""
+	case filepath.IsAbs(s.Root.Path):
+		return s.Root.Path
+	}
+	return filepath.Join(bundle, s.Root.Path)
 }
 
 // ociState finds the bundle in the state that runc (state.json) and crun (status) keep of a container.
@@ -124,6 +145,7 @@ func readOpen(f *os.File, limit int64) ([]byte, error) {
 
 // spec is what is read of an OCI runtime specification, config.json.
 type spec struct {
+	Root     struct{ Path string }
 	Hostname string
 	Process  struct {
 		Env          []string

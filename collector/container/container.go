@@ -113,6 +113,7 @@ type Watcher struct {
 	cfg     Config
 	log     *slog.Logger
 	sources []source
+	bundles *bundles
 	tell    func(Fact)
 	room    chan struct{} // bounds lookups at once
 
@@ -136,7 +137,8 @@ type state struct {
 // New returns a Watcher that calls tell, from many goroutines, with what it finds.
 func New(cfg Config, log *slog.Logger, tell func(Fact)) *Watcher {
 	w := &Watcher{cfg: cfg, log: log, tell: tell, room: make(chan struct{}, 16), known: map[string]*state{}, slow: map[string]time.Time{}}
-	w.sources = []source{newCRI(cfg.CRI), newDocker("docker", cfg.Docker), newDocker("podman", cfg.Podman), &dockerFiles{cfg.DockerFiles}, &storage{dirs: cfg.PodmanStorage}, &bundles{cfg.Bundles}}
+	w.bundles = &bundles{cfg.Bundles}
+	w.sources = []source{newCRI(cfg.CRI), newDocker("docker", cfg.Docker), newDocker("podman", cfg.Podman), &dockerFiles{cfg.DockerFiles}, &storage{dirs: cfg.PodmanStorage}, w.bundles}
 	return w
 }
 
@@ -346,7 +348,7 @@ func (w *Watcher) look(ctx context.Context, ask Ask) (factv1.Container, bool) {
 		c.Name, found = ask.ID, true
 	}
 	if found {
-		readAccounts(&c, ask.PID)
+		readAccounts(&c, ask.PID, w.bundles.root)
 	}
 	return c, found
 }

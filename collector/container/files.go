@@ -151,8 +151,9 @@ func (s *storage) watch(ctx context.Context, _ func(string)) error {
 	return ctx.Err()
 }
 
-// parseAccounts reads passwd(5) and group(5), the first limit lines of each.
-func parseAccounts(passwd, group []byte, limit int) (users []factv1.User, groups []factv1.Group) {
+// parseAccounts reads passwd(5) and group(5), the first lines of each.
+func parseAccounts(passwd, group []byte) (users []factv1.User, groups []factv1.Group) {
+	const limit = factv1.MaxContainerAccounts
 	for line := range strings.Lines(string(passwd)) {
 		v := strings.Split(strings.TrimSpace(line), ":")
 		if len(v) < 7 || v[0] == "" || len(users) >= limit {
