@@ -35,6 +35,7 @@ import (
 	"github.com/gyre-sec/gyre/collector/proctable"
 	"github.com/gyre-sec/gyre/collector/spool"
 	"github.com/gyre-sec/gyre/schemas/eventv1"
+	"github.com/gyre-sec/gyre/schemas/factv1"
 	"github.com/gyre-sec/gyre/schemas/subject"
 )
 
@@ -58,8 +59,9 @@ type Collector struct {
 	dropped       atomic.Uint64    // events in batches that were dropped, not reported yet
 	actions       *action.Executor // nil without a policy
 	containers    *containers
-	life          context.Context // of a run; ends when reading does
-	asks          chan func()     // for the reading goroutine
+	cloud         atomic.Pointer[factv1.Cloud] // nil until the metadata service has answered
+	life          context.Context              // of a run; ends when reading does
+	asks          chan func()                  // for the reading goroutine
 
 	// Of the reading goroutine.
 	dec      *decode.Decoder

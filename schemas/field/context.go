@@ -1,6 +1,11 @@
 package field
 
-import "github.com/gyre-sec/gyre/schemas/eventv1"
+import (
+	"slices"
+	"strings"
+
+	"github.com/gyre-sec/gyre/schemas/eventv1"
+)
 
 func uid(name, doc string, get func(*eventv1.Proc) uint32) Field {
 	return num(name, FromUser, doc, func(v *View) (int64, bool) {
@@ -124,6 +129,9 @@ const (
 	LabelKernel = "kernel"
 	LabelOS     = "os"
 	LabelArch   = "arch"
+	// LabelCloud and LabelNode begin the keys of what the cloud says and of the labels that the node's configuration sets.
+	LabelCloud = "cloud."
+	LabelNode  = "label."
 )
 
 func nodeFields() []Field {
@@ -134,5 +142,21 @@ func nodeFields() []Field {
 		label("node.kernel", "release of the kernel", LabelKernel),
 		label("node.os", "distribution and its version", LabelOS),
 		label("node.arch", "machine architecture", LabelArch),
+		label("node.cloud.provider", "cloud in which the node runs: aws, gcp or azure", LabelCloud+"provider"),
+		label("node.cloud.region", "region of the cloud", LabelCloud+"region"),
+		label("node.cloud.zone", "zone of the cloud", LabelCloud+"zone"),
+		label("node.cloud.account", "account, project or subscription in the cloud", LabelCloud+"account"),
+		label("node.cloud.instance_id", "id of the virtual machine in the cloud", LabelCloud+"instance_id"),
+		label("node.cloud.instance_type", "type of the virtual machine in the cloud", LabelCloud+"instance_type"),
+		list("node.label", FromNode, "labels that the node's configuration sets, NAME=value", func(v *View) ([]string, bool) {
+			var out []string
+			for _, l := range v.b.Labels {
+				if name, ok := strings.CutPrefix(v.b.Text(l.Key), LabelNode); ok {
+					out = append(out, name+"="+v.b.Text(l.Value))
+				}
+			}
+			slices.Sort(out)
+			return out, len(out) > 0
+		}),
 	}
 }
