@@ -11,6 +11,9 @@ import (
 	"github.com/gyre-sec/gyre/bus"
 	"github.com/gyre-sec/gyre/bus/bustest"
 	"github.com/gyre-sec/gyre/enricher"
+	"github.com/gyre-sec/gyre/enricher/account"
+	"github.com/gyre-sec/gyre/enricher/container"
+	"github.com/gyre-sec/gyre/enricher/host"
 	"github.com/gyre-sec/gyre/schemas/eventv1"
 	"github.com/gyre-sec/gyre/schemas/eventv1/eventtest"
 	"github.com/gyre-sec/gyre/schemas/factv1"
@@ -194,4 +197,71 @@ func TestConfigIsChecked(t *testing.T) {
 			t.Errorf("accepted: %+v", c)
 		}
 	}
+}
+
+// BenchmarkEnrich is the whole work of an enricher on a batch of 256 events whose facts are in memory: decoding, stages
+// and encoding, without NATS.
+func BenchmarkEnrich(b *testing.B) {
+	server := bustest.New(b)
+	const node = "n"
+	cs, err := container.New(server, container.DefaultConfig(), bustest.Log(), prometheus.NewRegistry())
+	if err != nil {
+		b.Fatal(err)
+	}
+	stages := []enricher.Stage{account.New(server, 10, bustest.Log()), host.New(server, 10, bustest.Log()), cs}
+	for _, s := range stages {
+		go func() { _ = s.Run(b.Context()) }()
+	}
+	no := false
+	c := factv1.Container{
+		ID: sampleContainer, Name: "web", Image: "docker.io/library/nginx:1.27", ImageRepo: "docker.io/library/nginx", ImageTag: "1.27", Privileged: &no, PodName: "web-0", PodNamespace: "shop",
+		PodUID: "u-1", Labels: map[string]string{"io.kubernetes.pod.name": "web-0", "io.kubernetes.pod.namespace": "shop", "team": "shop"}, PodLabels: map[string]string{"app": "web"},
+		Mounts: []factv1.Mount{{Source: "/var/lib/kubelet/x", Dest: "/data"}, {Source: "/etc/hosts", Dest: "/etc/hosts"}}, Env: []string{"HOME", "PATH"},
+		Users: []factv1.User{{UID: 1000, Name: "nginx"}}, Groups: []factv1.Group{{GID: 1000, Name: "www"}},
+	}
+	value, err := c.Encode()
+	if err != nil {
+		b.Fatal(err)
+	}
+	kv, err := server.KV(b.Context(), bus.BucketFacts)
+	if err != nil {
+		b.Fatal(err)
+	}
+	if _, err := kv.Put(b.Context(), subject.FactContainer(node, c.ID), value); err != nil {
+		b.Fatal(err)
+	}
+	facts(b, server, node)
+	build := eventv1.NewBuilder()
+	eventtest.Sample(build, node, 1, 256)
+	raw := append([]byte(nil), build.Encode()...)
+	dec, enc := eventv1.NewDecoder(), eventv1.NewEncoder()
+	var batch eventv1.Batch
+	work := func() {
+		if err := dec.Decode(raw, &batch); err != nil {
+			b.Fatal(err)
+		}
+		if cs.Missing(&batch) {
+			return
+		}
+		for _, s := range stages {
+			if err := s.Enrich(b.Context(), &batch); err != nil {
+				b.Fatal(err)
+			}
+		}
+		enc.Encode(&batch)
+	}
+	for begin := time.Now(); time.Since(begin) < time.Minute; { // until the watches have brought the facts
+		work()
+		if _, kernel := batch.Label("kernel"); kernel && batch.Text(batch.Containers[0].Name) == "web" && batch.Procs[0].User >= 0 {
+			break
+		}
+	}
+	if batch.Text(batch.Containers[0].Name) != "web" {
+		b.Fatal("the facts did not come")
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		work()
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/256, "ns/event")
 }

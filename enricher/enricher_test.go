@@ -18,7 +18,7 @@ import (
 	"github.com/gyre-sec/gyre/schemas/subject"
 )
 
-func facts(t *testing.T, b *bus.Bus, node string) {
+func facts(t testing.TB, b *bus.Bus, node string) {
 	t.Helper()
 	kv, err := b.KV(t.Context(), bus.BucketFacts)
 	if err != nil {
