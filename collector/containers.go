@@ -97,6 +97,7 @@ const retryFacts = time.Second
 func (c *Collector) putContainers(ctx context.Context, facts <-chan container.Fact) {
 	waiting := map[string]container.Fact{}
 	var kv *bus.KV
+	index := newIndex(c.node, c.cfg.Containers.Keep)
 	retry := time.NewTicker(retryFacts)
 	defer retry.Stop()
 	for {
@@ -107,7 +108,7 @@ func (c *Collector) putContainers(ctx context.Context, facts <-chan container.Fa
 			waiting[f.Container.ID] = f
 		case <-retry.C:
 		}
-		if len(waiting) == 0 {
+		if len(waiting) == 0 && kv != nil && !index.due(time.Now()) {
 			continue
 		}
 		if kv == nil {
@@ -124,6 +125,10 @@ func (c *Collector) putContainers(ctx context.Context, facts <-chan container.Fa
 				break
 			}
 			delete(waiting, id)
+			index.note(f)
+		}
+		if err := index.keep(ctx, kv, time.Now()); err != nil {
+			c.factError(ctx, err)
 		}
 	}
 }

@@ -43,11 +43,35 @@ func Drop(o Options) ([]string, error) {
 // the root directories of processes, and cannot load programs into the kernel. Its supervisor may start programs, which
 // have no more capabilities than these.
 func DropHelper(supervisor bool) error {
-	_, err := drop([]cap.Value{cap.SYS_PTRACE, cap.DAC_READ_SEARCH, cap.DAC_OVERRIDE})
-	if err != nil || supervisor {
+	want := []cap.Value{cap.SYS_PTRACE, cap.DAC_READ_SEARCH, cap.DAC_OVERRIDE}
+	if _, err := drop(want); err != nil {
 		return err
 	}
+	if supervisor {
+		return inherit(want)
+	}
 	return filter(append(refused(), "bpf", "perf_event_open", "bind", "listen"))
+}
+
+// inherit passes the capabilities that there are to programs that this one starts, whatever user it runs as.
+func inherit(want []cap.Value) error {
+	now := cap.GetProc()
+	var have []cap.Value
+	for _, c := range want {
+		if ok, err := now.GetFlag(cap.Permitted, c); err == nil && ok {
+			have = append(have, c)
+		}
+	}
+	if err := now.SetFlag(cap.Inheritable, true, have...); err != nil {
+		return fmt.Errorf("keep capabilities for the worker: %w", err)
+	}
+	if err := now.SetProc(); err != nil {
+		return fmt.Errorf("keep capabilities for the worker: %w", err)
+	}
+	if err := cap.SetAmbient(true, have...); err != nil {
+		return fmt.Errorf("keep capabilities for the worker: %w", err)
+	}
+	return nil
 }
 
 func drop(want []cap.Value) ([]string, error) {

@@ -5,6 +5,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"github.com/gyre-sec/gyre/schemas/subject"
 )
 
 // Limits of a container's fact; a writer leaves out what is over them and sets Truncated.
@@ -74,6 +76,31 @@ type Mount struct {
 	Mode        string `json:"mode,omitempty"`
 	Writable    bool   `json:"rw,omitempty"`
 	Propagation string `json:"propagation,omitempty"`
+}
+
+// ContainerIDs is which containers a node has told facts of, under the key of [ContainersKey]: its next collector takes
+// those away that are gone.
+type ContainerIDs struct {
+	V   int      `json:"v"`
+	IDs []string `json:"ids"`
+}
+
+// ContainersKey is the key of a node's [ContainerIDs].
+func ContainersKey(node string) string { return subject.Token(node) + ".containers" }
+
+// Encode returns the value for the key of [ContainersKey].
+func (c ContainerIDs) Encode() ([]byte, error) {
+	c.V = Version
+	return encode("container ids", c)
+}
+
+// DecodeContainerIDs reads what [ContainerIDs.Encode] wrote.
+func DecodeContainerIDs(data []byte) (ContainerIDs, error) {
+	var c ContainerIDs
+	if err := decode("container ids", data, &c); err != nil {
+		return ContainerIDs{}, err
+	}
+	return c, check("container ids", c.V)
 }
 
 // Encode returns the value for the key of [subject.FactContainer], within the limits.
