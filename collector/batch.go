@@ -3,6 +3,7 @@ package collector
 import (
 	"strconv"
 
+	"github.com/gyre-sec/gyre/collector/container"
 	"github.com/gyre-sec/gyre/collector/decode"
 	"github.com/gyre-sec/gyre/collector/proctable"
 	"github.com/gyre-sec/gyre/collector/spool"
@@ -31,11 +32,12 @@ type batcher struct {
 	maxBytes   int
 	maxDelay   int64
 	emit       func(spool.Item, []byte)
+	notice     func(container.Ask) // of a container that a batch names; it does not wait
 }
 
 func newBatcher(cfg Config, h eventv1.Header, firstSeq uint64, emit func(spool.Item, []byte)) *batcher {
 	x := &batcher{
-		b: eventv1.NewBuilder(), header: h, seq: firstSeq, containers: map[string]int32{}, emit: emit,
+		b: eventv1.NewBuilder(), header: h, seq: firstSeq, containers: map[string]int32{}, emit: emit, notice: func(container.Ask) {},
 		maxEvents: cfg.BatchEvents, maxBytes: int(cfg.BatchBytes), maxDelay: int64(cfg.BatchDelay),
 	}
 	x.reset()
@@ -126,6 +128,7 @@ func (x *batcher) enter(img *proctable.Image, parent int32) int32 {
 		if !ok {
 			c = b.AddContainer(eventv1.Container{ID: b.InternString(img.ContainerID), Runtime: b.InternString(img.Runtime), PodUID: b.InternString(img.PodUID)})
 			x.containers[img.ContainerID] = c
+			x.notice(container.Ask{ID: img.ContainerID, Runtime: img.Runtime, PodUID: img.PodUID, PID: p.PID})
 		}
 		p.Container = c
 	}

@@ -35,6 +35,7 @@ import (
 	"github.com/gyre-sec/gyre/collector/proctable"
 	"github.com/gyre-sec/gyre/collector/spool"
 	"github.com/gyre-sec/gyre/schemas/eventv1"
+	"github.com/gyre-sec/gyre/schemas/factv1"
 	"github.com/gyre-sec/gyre/schemas/subject"
 )
 
@@ -57,8 +58,10 @@ type Collector struct {
 	policyChanged chan struct{}
 	dropped       atomic.Uint64    // events in batches that were dropped, not reported yet
 	actions       *action.Executor // nil without a policy
-	life          context.Context  // of a run; ends when reading does
-	asks          chan func()      // for the reading goroutine
+	containers    *containers
+	cloud         atomic.Pointer[factv1.Cloud] // nil until the metadata service has answered
+	life          context.Context              // of a run; ends when reading does
+	asks          chan func()                  // for the reading goroutine
 
 	// Of the reading goroutine.
 	dec      *decode.Decoder
@@ -91,7 +94,7 @@ func New(cfg Config, src Source, b *bus.Bus, log *slog.Logger, reg prometheus.Re
 		pub:    b.NewPublisher(bus.PublisherConfig{Stage: "collector", MaxMessages: cfg.InFlight}),
 		live:   src.Mode() != "recorded",
 		lookup: make(chan proctable.Key, 1024), found: make(chan proctable.Facts, 1024), asks: make(chan func()),
-		muted: map[proctable.Key]bool{}, policyChanged: make(chan struct{}, 1),
+		muted: map[proctable.Key]bool{}, policyChanged: make(chan struct{}, 1), containers: newContainers(),
 	}
 	c.inForce.Store(&inForce{})
 	c.spool = c.newSpool(reg)
@@ -171,6 +174,9 @@ func (c *Collector) start() error {
 		return err
 	}
 	c.batch = newBatcher(c.cfg, h, uint64(procfs.SinceBoot()), c.emit)
+	if c.live && c.cfg.Containers.Enabled {
+		c.batch.notice = c.containers.notice
+	}
 	c.polled = time.Now()
 	return c.applyPolicy(&c.cfg.Capture, policy.Groups(c.cfg.Capture.Mute.Cgroups))
 }

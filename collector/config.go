@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gyre-sec/gyre/collector/container"
 	"github.com/gyre-sec/gyre/collector/policy"
 	"github.com/gyre-sec/gyre/daemon"
 )
@@ -17,25 +18,28 @@ var ErrConfig = errors.New("invalid collector configuration")
 
 // Config says what to capture and how to send it.
 type Config struct {
-	Node        string        `yaml:"node" doc:"name of this node; empty means the host's name"`
-	Source      string        `yaml:"source" doc:"where events come from: live, or recorded:FILE"`
-	ReplaySpeed float64       `yaml:"replay_speed" doc:"pace of a recording: 1 as it was, 0 as fast as possible"`
-	Mode        string        `yaml:"mode" doc:"how to attach to the kernel: auto, trampoline or tracepoint"`
-	RingBuffer  daemon.Bytes  `yaml:"ring_buffer" doc:"memory for events between kernel and collector; a power of two"`
-	Capture     policy.Policy `yaml:"capture" doc:"what to capture, as long as the bucket config does not say otherwise: see gyre capture"`
-	ExcludePIDs []uint32      `yaml:"exclude_pids" doc:"processes to pass over, with what they start; the collector itself always is"`
-	BatchEvents int           `yaml:"batch_events" doc:"a batch is sent when it holds this many events"`
-	BatchBytes  daemon.Bytes  `yaml:"batch_bytes" doc:"a batch is sent when it is this large, before compression"`
-	BatchDelay  time.Duration `yaml:"batch_delay" doc:"a batch is sent this long after its first event at the latest"`
-	Spool       daemon.Bytes  `yaml:"spool" doc:"memory for batches while NATS is away; the oldest are dropped first, unless they are on disk"`
-	SpoolDir    string        `yaml:"spool_dir" doc:"directory for batches that memory cannot hold or that a restart must not lose; empty means memory only"`
-	SpoolDisk   daemon.Bytes  `yaml:"spool_disk" doc:"bound of the files in spool_dir; the oldest are dropped first"`
-	SpoolSync   string        `yaml:"spool_sync" doc:"when batches in spool_dir are synced against a power cut: always, never, or an interval"`
-	SpoolKeep   time.Duration `yaml:"spool_keep" doc:"how long batches stay in spool_dir after NATS has acknowledged them; a restart sends them again under the same id"`
-	InFlight    int           `yaml:"in_flight" doc:"batches that may be on their way to NATS at once"`
-	MaxProcs    int           `yaml:"max_processes" doc:"bound of the process table"`
-	StopTimeout time.Duration `yaml:"stop_timeout" doc:"how long a stop may take to send what is left"`
-	Drop        bool          `yaml:"drop_privileges" doc:"gyre-collector gives up all capabilities that capture does not need, and refuses itself system calls such as execve, once it runs"`
+	Node        string            `yaml:"node" doc:"name of this node; empty means the host's name"`
+	Source      string            `yaml:"source" doc:"where events come from: live, or recorded:FILE"`
+	ReplaySpeed float64           `yaml:"replay_speed" doc:"pace of a recording: 1 as it was, 0 as fast as possible"`
+	Mode        string            `yaml:"mode" doc:"how to attach to the kernel: auto, trampoline or tracepoint"`
+	RingBuffer  daemon.Bytes      `yaml:"ring_buffer" doc:"memory for events between kernel and collector; a power of two"`
+	Capture     policy.Policy     `yaml:"capture" doc:"what to capture, as long as the bucket config does not say otherwise: see gyre capture"`
+	ExcludePIDs []uint32          `yaml:"exclude_pids" doc:"processes to pass over, with what they start; the collector itself always is"`
+	BatchEvents int               `yaml:"batch_events" doc:"a batch is sent when it holds this many events"`
+	BatchBytes  daemon.Bytes      `yaml:"batch_bytes" doc:"a batch is sent when it is this large, before compression"`
+	BatchDelay  time.Duration     `yaml:"batch_delay" doc:"a batch is sent this long after its first event at the latest"`
+	Spool       daemon.Bytes      `yaml:"spool" doc:"memory for batches while NATS is away; the oldest are dropped first, unless they are on disk"`
+	SpoolDir    string            `yaml:"spool_dir" doc:"directory for batches that memory cannot hold or that a restart must not lose; empty means memory only"`
+	SpoolDisk   daemon.Bytes      `yaml:"spool_disk" doc:"bound of the files in spool_dir; the oldest are dropped first"`
+	SpoolSync   string            `yaml:"spool_sync" doc:"when batches in spool_dir are synced against a power cut: always, never, or an interval"`
+	SpoolKeep   time.Duration     `yaml:"spool_keep" doc:"how long batches stay in spool_dir after NATS has acknowledged them; a restart sends them again under the same id"`
+	InFlight    int               `yaml:"in_flight" doc:"batches that may be on their way to NATS at once"`
+	MaxProcs    int               `yaml:"max_processes" doc:"bound of the process table"`
+	StopTimeout time.Duration     `yaml:"stop_timeout" doc:"how long a stop may take to send what is left"`
+	Drop        bool              `yaml:"drop_privileges" doc:"gyre-collector gives up all capabilities that capture does not need, and refuses itself system calls such as execve, once it runs"`
+	Containers  container.Config  `yaml:"containers" doc:"where the facts about this node's containers come from"`
+	Labels      map[string]string `yaml:"labels" doc:"labels of this node, for rules (node.label) and queries"`
+	Cloud       bool              `yaml:"cloud" doc:"ask the metadata service of AWS, Google Cloud or Azure at 169.254.169.254 where this machine runs"`
 	// ActionsPolicy is the file that [action.LoadPolicy] reads.
 	ActionsPolicy string `yaml:"actions_policy" doc:"file that says which response actions this node allows; empty means none"`
 }
@@ -48,7 +52,7 @@ func DefaultConfig() Config {
 		Source: "live", ReplaySpeed: 1, Mode: "auto", RingBuffer: 8 * daemon.MiB,
 		BatchEvents: 256, BatchBytes: 64 * daemon.KiB, BatchDelay: 10 * time.Millisecond,
 		Spool: 64 * daemon.MiB, SpoolDisk: daemon.GiB, SpoolSync: "1s", SpoolKeep: 2 * time.Minute, InFlight: 64, MaxProcs: 1 << 18, StopTimeout: 2 * time.Second, Drop: true,
-		Capture: policy.Default(),
+		Capture: policy.Default(), Containers: container.DefaultConfig(),
 	}
 }
 
@@ -72,6 +76,15 @@ func (c Config) Validate() error {
 	}
 	if err := daemon.At("capture", c.Capture.Validate()); err != nil {
 		errs = append(errs, err)
+	}
+	if err := daemon.At("containers", c.Containers.Validate()); err != nil {
+		errs = append(errs, err)
+	}
+	for k, v := range c.Labels {
+		if k == "" || len(k) > 256 || len(v) > 1024 || len(c.Labels) > 64 {
+			add("labels has %q, want at most 64 labels with names of 1 to 256 bytes and values of at most 1024", k)
+			break
+		}
 	}
 	if c.BatchEvents < 1 || c.BatchEvents > 1<<16 {
 		add("batch_events is %d, want 1 to 65536", c.BatchEvents)

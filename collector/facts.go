@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/gyre-sec/gyre/bus"
+	"github.com/gyre-sec/gyre/collector/cloud"
 	"github.com/gyre-sec/gyre/collector/procfs"
 	"github.com/gyre-sec/gyre/schemas/factv1"
 	"github.com/gyre-sec/gyre/schemas/subject"
@@ -20,6 +21,12 @@ func (c *Collector) helpers(ctx context.Context) *sync.WaitGroup {
 		wg.Go(func() { c.complete(ctx) })
 	}
 	wg.Go(func() { c.tellFacts(ctx) })
+	if c.live && c.cfg.Containers.Enabled {
+		wg.Go(func() { c.findContainers(ctx) })
+	}
+	if c.cfg.Cloud {
+		wg.Go(func() { c.askCloud(ctx) })
+	}
 	wg.Go(func() { c.followPolicy(ctx) })
 	if c.actions != nil {
 		wg.Go(func() { c.act(ctx) })
@@ -57,11 +64,13 @@ func (c *Collector) tellFacts(ctx context.Context) {
 	sent := map[string][]byte{}
 	var stamp []string
 	var told inForce
+	var toldCloud *factv1.Cloud
 	tick := time.NewTicker(factsEvery)
 	defer tick.Stop()
 	for {
 		now := stamps(c.host.AccountFiles())
-		if policy := *c.inForce.Load(); kv == nil || len(sent) < 2 || !equal(stamp, now) || policy != told {
+		if policy := *c.inForce.Load(); kv == nil || len(sent) < 2 || !equal(stamp, now) || policy != told || c.cloud.Load() != toldCloud {
+			toldCloud = c.cloud.Load()
 			if kv == nil {
 				var err error
 				if kv, err = c.bus.KV(ctx, bus.BucketFacts); err != nil {
@@ -86,6 +95,7 @@ func (c *Collector) tellFacts(ctx context.Context) {
 func (c *Collector) putFacts(ctx context.Context, kv *bus.KV, sent map[string][]byte) bool {
 	host := c.host.Facts()
 	host.Node, host.Capture = c.node, c.src.Mode()
+	host.Labels, host.Cloud = c.cfg.Labels, c.cloud.Load()
 	p := *c.inForce.Load()
 	host.Policy, host.PolicyError = p.policy, p.refused
 	ok := true
@@ -107,6 +117,31 @@ func (c *Collector) putFacts(ctx context.Context, kv *bus.KV, sent map[string][]
 	value, err = factv1.Users(c.host.Users()).Encode()
 	put(factv1.UsersKey(c.node), value, err)
 	return ok
+}
+
+// cloudRetry is how long after a vain question the metadata service is asked again; cloudTries is how often.
+const (
+	cloudRetry = 30 * time.Second
+	cloudTries = 10
+)
+
+// askCloud asks the metadata service until it answers, a few times.
+func (c *Collector) askCloud(ctx context.Context) {
+	for range cloudTries {
+		found, err := cloud.Ask(ctx, cloud.Address)
+		if err == nil {
+			c.cloud.Store(&found) // told within seconds
+			return
+		}
+		c.log.Debug("metadata service did not answer", "err", err)
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(cloudRetry):
+		}
+	}
+	c.metrics.errors.WithLabelValues("ask cloud").Inc()
+	c.log.Warn("no metadata service of a cloud answers: set collector.cloud: false if there is none")
 }
 
 func (c *Collector) factError(ctx context.Context, err error) {

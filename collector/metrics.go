@@ -25,6 +25,8 @@ type metrics struct {
 	processes  prometheus.Gauge
 	evicted    prometheus.Gauge
 	spoolBytes prometheus.Gauge
+	containers *prometheus.CounterVec
+	helperUp   prometheus.Gauge
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -40,6 +42,9 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		evicted:    prometheus.NewGauge(prometheus.GaugeOpts{Name: "gyre_collector_processes_evicted", Help: "Live processes that left the table because it was full."}),
 		spoolBytes: prometheus.NewGauge(prometheus.GaugeOpts{Name: "gyre_collector_spool_bytes", Help: "Bytes of batches that NATS has not stored yet."}),
 	}
+	m.containers = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "gyre_collector_container_facts_total", Help: "Facts of containers told: found, unknown (nothing on this node knows the container) or forgotten."}, []string{"result"})
+	m.helperUp = prometheus.NewGauge(prometheus.GaugeOpts{Name: "gyre_collector_container_helper_up", Help: "Whether the helper process that looks at container runtimes is there."})
+	reg.MustRegister(m.containers, m.helperUp)
 	reg.MustRegister(events, m.lost, m.kept, m.policyInfo, m.batches, m.bytes, m.errors, m.processes, m.evicted, m.spoolBytes)
 	for _, k := range eventv1.Kinds() {
 		m.events[k] = events.WithLabelValues(k.String())

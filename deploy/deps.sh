@@ -5,7 +5,7 @@ set -euo pipefail
 
 declare -A tool=(
   [clang]=clang [llvm-strip]=llvm [bpftool]=bpftool [qemu-system-x86_64]=qemu-system-x86
-  [cpio]=cpio [busybox]=busybox-static [runc]=runc
+  [cpio]=cpio [busybox]=busybox-static [runc]=runc [podman]=podman
   [mariadbd]=mariadb-server-core [my_print_defaults]=mariadb-client-core
 )
 missing=()
@@ -27,6 +27,11 @@ if [ ${#missing[@]} -gt 0 ]; then
   fi
   echo "deps: apt-get install ${missing[*]}"
   export DEBIAN_FRONTEND=noninteractive
+  if [ ! -e /usr/sbin/policy-rc.d ]; then # the tests start servers themselves; nothing is to run as a service
+    printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d
+    chmod +x /usr/sbin/policy-rc.d
+    trap 'rm -f /usr/sbin/policy-rc.d' EXIT
+  fi
   apt-get update -qq
   apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 fi

@@ -17,7 +17,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/gyre-sec/gyre/bus"
+	"github.com/gyre-sec/gyre/daemon"
 	"github.com/gyre-sec/gyre/enricher/account"
+	"github.com/gyre-sec/gyre/enricher/container"
 	"github.com/gyre-sec/gyre/enricher/host"
 	"github.com/gyre-sec/gyre/schemas/eventv1"
 	"github.com/gyre-sec/gyre/schemas/subject"
@@ -27,10 +29,14 @@ import (
 type Config struct {
 	Workers  int `yaml:"workers" doc:"batches worked on at once; 0 means one per CPU"`
 	MaxNodes int `yaml:"max_nodes" doc:"nodes whose facts are kept in memory"`
+
+	Containers container.Config `yaml:"containers" doc:"facts of containers, which nodes publish beside their events"`
 }
 
 // DefaultConfig uses every CPU.
-func DefaultConfig() Config { return Config{MaxNodes: 10_000} }
+func DefaultConfig() Config {
+	return Config{MaxNodes: 10_000, Containers: container.DefaultConfig()}
+}
 
 // Validate checks the configuration.
 func (c Config) Validate() error {
@@ -40,7 +46,7 @@ func (c Config) Validate() error {
 	if c.MaxNodes < 1 {
 		return fmt.Errorf("max_nodes is %d, want at least 1", c.MaxNodes)
 	}
-	return nil
+	return daemon.At("containers", c.Containers.Validate())
 }
 
 // Stage adds one kind of context to the tables of a batch. It must not touch the
@@ -56,6 +62,7 @@ type Stage interface {
 type Enricher struct {
 	log     *slog.Logger
 	stages  []Stage
+	hold    *hold
 	worker  *bus.Worker
 	out     *bus.Publisher
 	pool    sync.Pool
@@ -76,9 +83,14 @@ func New(cfg Config, b *bus.Bus, log *slog.Logger, reg prometheus.Registerer) (*
 	if err := cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("enricher configuration: %w", err)
 	}
+	containers, err := container.New(b, cfg.Containers, log, reg)
+	if err != nil {
+		return nil, err
+	}
 	e := &Enricher{
-		log: log, out: b.NewPublisher(bus.PublisherConfig{Stage: "enricher"}),
-		stages:  []Stage{account.New(b, cfg.MaxNodes, log), host.New(b, cfg.MaxNodes, log)},
+		hold: newHold(containers, cfg.Containers.Holding),
+		log:  log, out: b.NewPublisher(bus.PublisherConfig{Stage: "enricher"}),
+		stages:  []Stage{account.New(b, cfg.MaxNodes, log), host.New(b, cfg.MaxNodes, log), containers},
 		batches: prometheus.NewCounter(prometheus.CounterOpts{Name: "gyre_enricher_batches_total", Help: "Batches passed on."}),
 		events:  prometheus.NewCounter(prometheus.CounterOpts{Name: "gyre_enricher_events_total", Help: "Events in batches passed on."}),
 		errs:    prometheus.NewCounterVec(prometheus.CounterOpts{Name: "gyre_enricher_stage_errors_total", Help: "Batches that a stage could not work on."}, []string{"stage"}),
@@ -91,7 +103,7 @@ func New(cfg Config, b *bus.Bus, log *slog.Logger, reg prometheus.Registerer) (*
 	if workers == 0 {
 		workers = runtime.GOMAXPROCS(0)
 	}
-	e.worker = b.NewWorker(bus.WorkerConfig{Stream: bus.StreamEvents, Durable: "enricher", Stage: "enricher", Concurrency: workers}, e.handle)
+	e.worker = b.NewWorker(bus.WorkerConfig{Stream: bus.StreamEvents, Durable: "enricher", Stage: "enricher", Concurrency: workers, MaxAckPending: maxOut}, e.handle)
 	return e, nil
 }
 
@@ -111,21 +123,33 @@ func (e *Enricher) Run(ctx context.Context) error {
 		})
 	}
 	err := e.worker.Run(ctx)
+	e.hold.Wait()
 	stop()
 	wg.Wait()
 	return err
 }
 
-// handle passes one batch on. It is acknowledged when the output is stored.
+// handle passes one batch on, now or when the facts that it needs are there.
 func (e *Enricher) handle(ctx context.Context, d *bus.Delivery) error {
 	s, ok := e.pool.Get().(*state)
 	if !ok {
 		return errors.New("unexpected pool content")
 	}
-	defer e.pool.Put(s)
 	if err := s.dec.Decode(d.Data, &s.batch); err != nil {
+		e.pool.Put(s)
 		return bus.Permanent(fmt.Errorf("decode batch: %w", err))
 	}
+	d.Defer()
+	if e.hold.Later(ctx, &s.batch, d, func() { e.pass(ctx, d, s) }) {
+		return nil
+	}
+	e.pass(ctx, d, s)
+	return nil
+}
+
+// pass enriches a batch and publishes it. It is acknowledged when the output is stored.
+func (e *Enricher) pass(ctx context.Context, d *bus.Delivery, s *state) {
+	defer e.pool.Put(s)
 	for _, st := range e.stages {
 		if err := st.Enrich(ctx, &s.batch); err != nil {
 			e.errs.WithLabelValues(st.Name()).Inc()
@@ -133,7 +157,6 @@ func (e *Enricher) handle(ctx context.Context, d *bus.Delivery) error {
 	}
 	n := s.batch.Count
 	m := bus.Message{Subject: subject.Enriched(s.batch.Source, s.batch.Node), ID: d.ID(), Data: s.enc.Encode(&s.batch)}
-	d.Defer()
 	// The output is sent even when ctx has ended: it is better stored now than done again.
 	err := e.out.PublishAsync(context.WithoutCancel(ctx), m, func(err error) {
 		if err != nil {
@@ -147,5 +170,4 @@ func (e *Enricher) handle(ctx context.Context, d *bus.Delivery) error {
 	if err != nil {
 		d.Fail(ctx, err)
 	}
-	return nil
 }

@@ -18,7 +18,7 @@ import (
 	"github.com/gyre-sec/gyre/schemas/subject"
 )
 
-func facts(t *testing.T, b *bus.Bus, node string) {
+func facts(t testing.TB, b *bus.Bus, node string) {
 	t.Helper()
 	kv, err := b.KV(t.Context(), bus.BucketFacts)
 	if err != nil {
@@ -28,7 +28,7 @@ func facts(t *testing.T, b *bus.Bus, node string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	host, err := factv1.Host{Node: node, Kernel: "6.1.0", OSName: "Debian 12", Machine: "x86_64"}.Encode()
+	host, err := factv1.Host{Node: node, Kernel: "6.1.0", OSName: "Debian 12", Machine: "x86_64", Labels: map[string]string{"team": "shop"}, Cloud: &factv1.Cloud{Provider: "aws", Zone: "eu-west-1a"}}.Encode()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -99,6 +99,11 @@ func TestTablesAreEnrichedAndEventsUntouched(t *testing.T) {
 		p := out.Procs[0]
 		if u := out.User(p.User); out.Text(u.Name) != "ada" || out.Text(u.Home) != "/home/ada" || out.Text(p.Group) != "staff" || kernel != "6.1.0" {
 			t.Errorf("user %+v group %q kernel %q", u, out.Text(p.Group), kernel)
+		}
+		team, _ := out.Label("label.team")
+		zone, _ := out.Label("cloud.zone")
+		if _, empty := out.Label("cloud.region"); team != "shop" || zone != "eu-west-1a" || empty {
+			t.Errorf("labels of the node: %q %q", team, zone)
 		}
 		for _, p := range out.Procs {
 			if p.Container >= 0 && p.User >= 0 {

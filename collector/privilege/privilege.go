@@ -32,6 +32,49 @@ func Drop(o Options) ([]string, error) {
 	if o.Signal {
 		want = append(want, cap.KILL)
 	}
+	names, err := drop(want)
+	if err != nil {
+		return nil, err
+	}
+	return names, filter(refused())
+}
+
+// DropHelper is [Drop] for the process that looks at container runtimes: it keeps what opens their sockets and files and
+// the root directories of processes, and cannot load programs into the kernel. Its supervisor may start programs, which
+// have no more capabilities than these.
+func DropHelper(supervisor bool) error {
+	want := []cap.Value{cap.SYS_PTRACE, cap.DAC_READ_SEARCH, cap.DAC_OVERRIDE}
+	if _, err := drop(want); err != nil {
+		return err
+	}
+	if supervisor {
+		return inherit(want)
+	}
+	return filter(append(refused(), "bpf", "perf_event_open", "bind", "listen"))
+}
+
+// inherit passes the capabilities that there are to programs that this one starts, whatever user it runs as.
+func inherit(want []cap.Value) error {
+	now := cap.GetProc()
+	var have []cap.Value
+	for _, c := range want {
+		if ok, err := now.GetFlag(cap.Permitted, c); err == nil && ok {
+			have = append(have, c)
+		}
+	}
+	if err := now.SetFlag(cap.Inheritable, true, have...); err != nil {
+		return fmt.Errorf("keep capabilities for the worker: %w", err)
+	}
+	if err := now.SetProc(); err != nil {
+		return fmt.Errorf("keep capabilities for the worker: %w", err)
+	}
+	if err := cap.SetAmbient(true, have...); err != nil {
+		return fmt.Errorf("keep capabilities for the worker: %w", err)
+	}
+	return nil
+}
+
+func drop(want []cap.Value) ([]string, error) {
 	have := cap.GetProc()
 	left := cap.NewSet()
 	var names []string
@@ -64,7 +107,7 @@ func Drop(o Options) ([]string, error) {
 	if err := left.SetProc(); err != nil {
 		return nil, fmt.Errorf("drop capabilities: %w", err)
 	}
-	return names, filter()
+	return names, nil
 }
 
 // refused are system calls that a collector never makes once it runs.
@@ -77,13 +120,13 @@ func refused() []string {
 	}
 }
 
-func filter() error {
+func filter(refused []string) error {
 	if !seccomp.Supported() {
 		return nil // a kernel without it; the capabilities are gone all the same
 	}
 	err := seccomp.LoadFilter(seccomp.Filter{
 		NoNewPrivs: true, Flag: seccomp.FilterFlagTSync,
-		Policy: seccomp.Policy{DefaultAction: seccomp.ActionAllow, Syscalls: []seccomp.SyscallGroup{{Action: seccomp.ActionErrno, Names: refused()}}},
+		Policy: seccomp.Policy{DefaultAction: seccomp.ActionAllow, Syscalls: []seccomp.SyscallGroup{{Action: seccomp.ActionErrno, Names: refused}}},
 	})
 	if err != nil {
 		return fmt.Errorf("install seccomp filter: %w", err)

@@ -14,7 +14,26 @@ import (
 
 // TestMain runs the test program a second time as the process that gives up its privileges: they cannot be had back.
 func TestMain(m *testing.M) {
-	if os.Getenv("GYRE_TEST_DROP") != "" {
+	switch os.Getenv("GYRE_TEST_DROP") {
+	case "":
+	case "supervisor":
+		say(DropHelper(true) == nil, "drop")
+		cmd := exec.Command(os.Args[0])
+		cmd.Env = append(os.Environ(), "GYRE_TEST_DROP=worker")
+		out, err := cmd.CombinedOutput()
+		print(string(out))
+		say(err == nil, "start the worker")
+		return
+	case "worker":
+		say(DropHelper(false) == nil, "drop")
+		status, err := os.ReadFile("/proc/self/status")
+		say(err == nil, "read status")
+		print(strings.ReplaceAll(string(status), "\t", ""))
+		say(errors.Is(exec.Command("/bin/true").Run(), syscall.EPERM), "execve is refused")
+		_, _, errno := syscall.Syscall(syscall.SYS_BIND, 0, 0, 0)
+		say(errno == syscall.EPERM, "bind is refused")
+		return
+	default:
 		dropped()
 		return
 	}
@@ -96,6 +115,43 @@ func TestDrop(t *testing.T) {
 		}
 		if len(seen) > 0 {
 			t.Errorf("%s: some threads have %v", mode, seen)
+		}
+	}
+}
+
+// TestDropHelper: the worker has what it needs, also when it runs as an ordinary user, and no more.
+func TestDropHelper(t *testing.T) {
+	if os.Geteuid() != 0 {
+		if os.Getenv("CI") == "true" {
+			t.Fatal("this test gives up privileges and needs root")
+		}
+		t.Skip("SKIPPED: this test gives up privileges and needs root")
+	}
+	for _, uid := range []uint32{0, 65534} {
+		cmd := exec.Command(os.Args[0])
+		cmd.Env = append(os.Environ(), "GYRE_TEST_DROP=supervisor")
+		// CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH, CAP_SYS_PTRACE, CAP_BPF
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uid, Gid: uid}, AmbientCaps: []uintptr{1, 2, 19, 39}}
+		if bin, err := os.ReadFile(os.Args[0]); err == nil && uid != 0 { // where that user can read it
+			path := t.TempDir() + "/test"
+			if err := os.WriteFile(path, bin, 0o755); err != nil {
+				t.Fatal(err)
+			}
+			for dir := path; dir != "/tmp" && dir != "/"; dir = dir[:max(1, strings.LastIndexByte(dir, '/'))] {
+				if err := os.Chmod(dir, 0o755); err != nil {
+					t.Fatal(err)
+				}
+			}
+			cmd.Path, cmd.Args = path, []string{path}
+		}
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			t.Fatalf("user %d: %v\n%s", uid, err, out)
+		}
+		for _, want := range []string{"CapEff:0000000000080006", "CapPrm:0000000000080006", "CapAmb:0000000000000000", "NoNewPrivs:1", "Seccomp:2"} {
+			if !strings.Contains(string(out), want) {
+				t.Errorf("user %d: no %s in\n%s", uid, want, out)
+			}
 		}
 	}
 }

@@ -20,12 +20,12 @@ type Stage struct {
 	maxNodes int
 
 	mu    sync.RWMutex
-	nodes map[string]factv1.Host // by the node's token in keys
+	nodes map[string][]label // by the node's token in keys
 }
 
 // New returns a Stage that keeps the facts of at most maxNodes nodes.
 func New(b *bus.Bus, maxNodes int, log *slog.Logger) *Stage {
-	return &Stage{b: b, log: log, maxNodes: maxNodes, nodes: map[string]factv1.Host{}}
+	return &Stage{b: b, log: log, maxNodes: maxNodes, nodes: map[string][]label{}}
 }
 
 // Name is "host".
@@ -59,21 +59,36 @@ func (s *Stage) learn(e bus.Entry) {
 			break
 		}
 	}
-	s.nodes[node] = h
+	s.nodes[node] = labels(&h)
 }
 
 // Enrich adds the labels that the batch does not have.
 func (s *Stage) Enrich(_ context.Context, b *eventv1.Batch) error {
 	s.mu.RLock()
-	h, ok := s.nodes[subject.Token(b.Node)]
+	known, ok := s.nodes[subject.Token(b.Node)]
 	s.mu.RUnlock()
 	if !ok {
 		return nil
 	}
-	for _, l := range [...]struct{ key, value string }{{field.LabelKernel, h.Kernel}, {field.LabelOS, h.OSName}, {field.LabelArch, h.Machine}} {
+	for _, l := range known {
 		if _, have := b.Label(l.key); !have && l.value != "" {
 			b.Labels = append(b.Labels, eventv1.Label{Key: b.AddString(l.key), Value: b.AddString(l.value)})
 		}
 	}
 	return nil
+}
+
+type label struct{ key, value string }
+
+// labels lists what is told of a node.
+func labels(h *factv1.Host) []label {
+	out := []label{{field.LabelKernel, h.Kernel}, {field.LabelOS, h.OSName}, {field.LabelArch, h.Machine}}
+	if c := h.Cloud; c != nil {
+		out = append(out, label{field.LabelCloud + "provider", c.Provider}, label{field.LabelCloud + "region", c.Region}, label{field.LabelCloud + "zone", c.Zone},
+			label{field.LabelCloud + "instance_id", c.InstanceID}, label{field.LabelCloud + "instance_type", c.InstanceType}, label{field.LabelCloud + "account", c.Account})
+	}
+	for k, v := range h.Labels {
+		out = append(out, label{field.LabelNode + k, v})
+	}
+	return out
 }

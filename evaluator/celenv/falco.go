@@ -1,6 +1,8 @@
 package celenv
 
 import (
+	"regexp"
+	"slices"
 	"strings"
 
 	"cel.dev/cel-go/cel"
@@ -20,6 +22,7 @@ import (
 //	list.join(separator)         one string of all
 //	list.ancestors()             proc.aname and its like without the process itself
 //	list.valueOf(name)           what follows name= in proc.env; list.hasValue(name) tells whether it is there
+//	list.indexOfMatch(regex)     number of the first element in which the expression is found, -1 if in none
 //	list.getopt(spec)            short options and their arguments, see GetOpt
 //	list.optValue(spec, letter)  argument of the last such option; list.hasOpt(spec, letter)
 func falcoFunctions() []cel.EnvOption {
@@ -44,10 +47,23 @@ func falcoFunctions() []cel.EnvOption {
 		listFunc("ancestors", []*cel.Type{strs}, strs, func(l, _ []string) any { return l[min(1, len(l)):] }),
 		listFunc("valueOf", []*cel.Type{strs, str}, str, func(l, a []string) any { v, _ := ValueOf(l, a[0]); return v }),
 		listFunc("hasValue", []*cel.Type{strs, str}, cel.BoolType, func(l, a []string) any { _, ok := ValueOf(l, a[0]); return ok }),
+		listFunc("indexOfMatch", []*cel.Type{strs, str}, cel.IntType, func(l, a []string) any { return IndexOfMatch(l, a[0]) }),
 		listFunc("getopt", []*cel.Type{strs, str}, strs, func(l, a []string) any { return GetOpt(l, a[0]) }),
 		listFunc("optValue", []*cel.Type{strs, str, str}, str, func(l, a []string) any { v, _ := OptValue(l, a[0], a[1]); return v }),
 		listFunc("hasOpt", []*cel.Type{strs, str, str}, cel.BoolType, func(l, a []string) any { _, ok := OptValue(l, a[0], a[1]); return ok }),
 	}
+}
+
+// IndexOfMatch is the number of the first element in which the expression is found, -1 if in none or if it is no expression.
+func IndexOfMatch(l []string, pattern string) int {
+	if len(l) == 0 {
+		return -1
+	}
+	re, err := regexp.Compile(pattern)
+	if err != nil {
+		return -1
+	}
+	return slices.IndexFunc(l, re.MatchString)
 }
 
 // eachOf declares a function of a string that also applies to every element of a list.
@@ -96,6 +112,8 @@ func listFunc(name string, args []*cel.Type, result *cel.Type, fn func(l, a []st
 			return types.String(x)
 		case bool:
 			return types.Bool(x)
+		case int:
+			return types.Int(x)
 		case []string:
 			return types.NewStringList(types.DefaultTypeAdapter, x)
 		default:

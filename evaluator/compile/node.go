@@ -251,7 +251,7 @@ func (g *graph) fieldNode(f *field.Field, has bool) *node {
 const kindField = "evt.type"
 
 // ofEvent are the fields of a process or user whose value depends on the event too.
-var ofEvent = map[string]bool{"proc.duration": true, "proc.ppid.duration": true}
+var ofEvent = map[string]bool{"proc.duration": true, "proc.ppid.duration": true, "container.duration": true}
 
 func levelOf(f *field.Field) level {
 	switch f.From {

@@ -133,37 +133,6 @@ type Proc struct {
 	Group           StrID
 }
 
-// Tri is a fact that may be unknown.
-type Tri uint8
-
-// The values of a [Tri].
-const (
-	Unknown Tri = iota
-	No
-	Yes
-)
-
-// ContainerFlag tells about a container row.
-type ContainerFlag uint32
-
-// ContainerIncomplete: facts about the container did not arrive in time.
-const ContainerIncomplete ContainerFlag = 1
-
-// Container is a row of the container table. The collector knows the id and
-// runtime from the cgroup; enrichment fills the rest.
-type Container struct {
-	// ID is the full id, Runtime such as "docker" or "containerd".
-	ID, Runtime                                   StrID
-	Name, Image, ImageRepo, ImageTag, ImageDigest StrID
-	Privileged                                    Tri
-	Flags                                         ContainerFlag
-	// Start in nanoseconds since the Unix epoch, 0 if unknown.
-	Start                           int64
-	PodName, PodNamespace, PodUID   StrID
-	Workload, WorkloadKind, Service StrID
-	Labels, PodLabels               []Label
-}
-
 // User is a row of the user table. Container is the row of the container whose
 // accounts these are, -1 for the host's.
 type User struct {

@@ -97,6 +97,28 @@ func TestEnrichmentKeepsEvents(t *testing.T) {
 	}
 }
 
+func TestContainerColumns(t *testing.T) {
+	b := decode(t, sample(t, 4))
+	c := &b.Containers[0]
+	c.Flags, c.ImageID, c.Env = eventv1.ContainerKnown, b.AddString("6f7e"), []eventv1.StrID{b.AddString("PATH")}
+	c.Mounts = []eventv1.ContainerMount{{Source: b.AddString("/proc"), Dest: b.AddString("/host/proc"), Writable: true}}
+	again := decode(t, append([]byte(nil), eventv1.NewEncoder().Encode(b)...))
+	if d := cmp.Diff(b.Containers, again.Containers, cmpopts.EquateEmpty()); d != "" {
+		t.Errorf("containers (-want +got)\n%s", d)
+	}
+	// A batch of the first release in memory that held this one must not show its mounts.
+	data, err := os.ReadFile(filepath.Join("..", "testdata", "v1", "0001.batch.msgpack"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := eventv1.NewDecoder().Decode(data, again); err != nil {
+		t.Fatal(err)
+	}
+	if len(again.Containers) == 0 || len(again.Containers[0].Mounts) != 0 || len(again.Containers[0].Env) != 0 || again.Containers[0].ImageID != 0 {
+		t.Errorf("containers of a batch of the first release: %+v", again.Containers)
+	}
+}
+
 func TestUnknownTrailingElementsAreSkipped(t *testing.T) {
 	e := wire.NewEncoder()
 	e.Array(17)

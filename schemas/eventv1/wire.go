@@ -17,11 +17,10 @@ const (
 
 // headerLen, procLen and so on are the numbers of elements that this release writes.
 const (
-	headerLen    = 15
-	procLen      = 41
-	containerLen = 18
-	userLen      = 5
-	eventLen     = 8
+	headerLen = 15
+	procLen   = 41
+	userLen   = 5
+	eventLen  = 8
 )
 
 // Encoder encodes batches into memory that it reuses. It is not safe for concurrent use.
@@ -125,17 +124,6 @@ func (p *Proc) encode(e *wire.Encoder) {
 	e.Int(int64(p.User))
 	e.Int(int64(p.LoginUser))
 	ids(e, p.Group)
-}
-
-func (c *Container) encode(e *wire.Encoder) {
-	e.Array(containerLen)
-	ids(e, c.ID, c.Runtime, c.Name, c.Image, c.ImageRepo, c.ImageTag, c.ImageDigest)
-	e.Uint(uint64(c.Privileged))
-	e.Uint(uint64(c.Flags))
-	e.Int(c.Start)
-	ids(e, c.PodName, c.PodNamespace, c.PodUID, c.Workload, c.WorkloadKind, c.Service)
-	encodeLabels(e, c.Labels)
-	encodeLabels(e, c.PodLabels)
 }
 
 // Decoder decodes batches. It is not safe for concurrent use.
@@ -280,21 +268,4 @@ func (x *Decoder) proc(p *Proc, rows int) {
 	p.User, p.LoginUser = d.Index("user", maxRows), d.Index("user", maxRows)
 	p.Group = x.str()
 	d.Skip(n - procLen)
-}
-
-func (x *Decoder) container(c *Container) {
-	d := x.d
-	n := x.row("container", containerLen)
-	c.ID, c.Runtime, c.Name, c.Image = x.str(), x.str(), x.str(), x.str()
-	c.ImageRepo, c.ImageTag, c.ImageDigest = x.str(), x.str(), x.str()
-	p := d.Uint()
-	if c.Privileged = Tri(min(p, uint64(Yes))); p > uint64(Yes) {
-		d.Fail("privileged is %d, want 0, 1 or 2", p)
-	}
-	c.Flags, c.Start = ContainerFlag(d.Uint32()), d.Int()
-	c.PodName, c.PodNamespace, c.PodUID = x.str(), x.str(), x.str()
-	c.Workload, c.WorkloadKind, c.Service = x.str(), x.str(), x.str()
-	c.Labels = x.labels(c.Labels[:0])
-	c.PodLabels = x.labels(c.PodLabels[:0])
-	d.Skip(n - containerLen)
 }

@@ -1,11 +1,12 @@
 // Package factv1 is what nodes say about themselves in the facts bucket, beside
-// their events: the host and its accounts. Collectors write it, enrichers read it.
+// their events: the host, its accounts and its containers. Collectors write it, enrichers read it.
 //
 // A value is one JSON object with a "v" of 1. Fields are only ever added; readers
 // ignore those that they do not know, and refuse another version with [ErrVersion].
 //
 //	key <node>.host   {"v":1,"node":"web1","boot_id":"...","kernel":"6.1.0-25-cloud-amd64",...}
 //	key <node>.users  {"v":1,"users":[{"uid":0,"name":"root",...}],"groups":[{"gid":0,"name":"root"}]}
+//	key <node>.container.<id>  {"v":1,"id":"3f1c...","name":"web","image":"nginx:1.27",...}
 package factv1
 
 import (
@@ -63,6 +64,21 @@ type Host struct {
 	// first digits of its digest. PolicyError is why a newer one was refused.
 	Policy      string `json:"policy,omitempty"`
 	PolicyError string `json:"policy_error,omitempty"`
+	// Labels are those that the collector's configuration gives the node.
+	Labels map[string]string `json:"labels,omitempty"`
+	// Cloud is what the metadata service says, nil if it was not asked or did not answer.
+	Cloud *Cloud `json:"cloud,omitempty"`
+}
+
+// Cloud is where a virtual machine runs.
+type Cloud struct {
+	// Provider is aws, gcp or azure.
+	Provider     string `json:"provider"`
+	Region       string `json:"region,omitempty"`
+	Zone         string `json:"zone,omitempty"`
+	InstanceID   string `json:"instance_id,omitempty"`
+	InstanceType string `json:"instance_type,omitempty"`
+	Account      string `json:"account,omitempty"`
 }
 
 // Users are the accounts of a node: its passwd(5) and group(5).

@@ -1,6 +1,11 @@
 package field
 
-import "github.com/gyre-sec/gyre/schemas/eventv1"
+import (
+	"slices"
+	"strings"
+
+	"github.com/gyre-sec/gyre/schemas/eventv1"
+)
 
 func uid(name, doc string, get func(*eventv1.Proc) uint32) Field {
 	return num(name, FromUser, doc, func(v *View) (int64, bool) {
@@ -66,6 +71,18 @@ func ctrStr(name, doc string, get func(*eventv1.Container) eventv1.StrID) Field 
 	})
 }
 
+// ctrFact is, as in Falco, there and perhaps empty once the container's facts are; of is its value for processes of the host.
+func ctrFact(name, doc, of string, get func(*eventv1.Container) eventv1.StrID) Field {
+	return str(name, FromContainer, doc, func(v *View) (string, bool) {
+		c, ok := v.known()
+		if c == nil {
+			return of, ok
+		}
+		s := v.b.Text(get(c))
+		return s, ok || s != ""
+	})
+}
+
 func containerFields() []Field {
 	return []Field{
 		str("container.id", FromContainer, "first 12 characters of the container's id; host for a process outside of containers", func(v *View) (string, bool) {
@@ -74,24 +91,24 @@ func containerFields() []Field {
 			}
 			c := v.container()
 			if c == nil {
-				return "host", true
+				return host, true
 			}
 			id := v.b.Text(c.ID)
 			return id[:min(12, len(id))], id != ""
 		}),
-		ctrStr("container.full_id", "the container's whole id", func(c *eventv1.Container) eventv1.StrID { return c.ID }),
-		ctrStr("container.name", "name of the container", func(c *eventv1.Container) eventv1.StrID { return c.Name }),
-		ctrStr("container.type", "runtime of the container, such as docker or containerd", func(c *eventv1.Container) eventv1.StrID { return c.Runtime }),
-		ctrStr("container.image", "image of the container", func(c *eventv1.Container) eventv1.StrID { return c.Image }),
-		ctrStr("container.image.repository", "repository of the image", func(c *eventv1.Container) eventv1.StrID { return c.ImageRepo }),
-		ctrStr("container.image.tag", "tag of the image", func(c *eventv1.Container) eventv1.StrID { return c.ImageTag }),
-		ctrStr("container.image.digest", "digest of the image", func(c *eventv1.Container) eventv1.StrID { return c.ImageDigest }),
+		ctrFact("container.full_id", "the container's whole id; host for a process outside of containers", host, func(c *eventv1.Container) eventv1.StrID { return c.ID }),
+		ctrFact("container.name", "name of the container; host for a process outside of containers", host, func(c *eventv1.Container) eventv1.StrID { return c.Name }),
+		ctrFact("container.type", "runtime of the container, such as docker or containerd; host for a process outside of containers", host, func(c *eventv1.Container) eventv1.StrID { return c.Runtime }),
+		ctrFact("container.image", "image of the container", "", func(c *eventv1.Container) eventv1.StrID { return c.Image }),
+		ctrFact("container.image.repository", "repository of the image", "", func(c *eventv1.Container) eventv1.StrID { return c.ImageRepo }),
+		ctrFact("container.image.tag", "tag of the image", "", func(c *eventv1.Container) eventv1.StrID { return c.ImageTag }),
+		ctrFact("container.image.digest", "digest of the image", "", func(c *eventv1.Container) eventv1.StrID { return c.ImageDigest }),
 		boolean("container.privileged", FromContainer, "the container is privileged", func(v *View) (bool, bool) {
-			c := v.container()
-			if c == nil || c.Privileged == eventv1.Unknown {
-				return false, false
+			c, ok := v.known()
+			if c == nil {
+				return false, ok
 			}
-			return c.Privileged == eventv1.Yes, true
+			return c.Privileged == eventv1.Yes, c.Privileged != eventv1.Unknown
 		}),
 		boolean("container.incomplete", FromContainer, "facts about the container did not arrive in time", func(v *View) (bool, bool) {
 			c := v.container()
@@ -112,6 +129,9 @@ const (
 	LabelKernel = "kernel"
 	LabelOS     = "os"
 	LabelArch   = "arch"
+	// LabelCloud and LabelNode begin the keys of what the cloud says and of the labels that the node's configuration sets.
+	LabelCloud = "cloud."
+	LabelNode  = "label."
 )
 
 func nodeFields() []Field {
@@ -122,5 +142,21 @@ func nodeFields() []Field {
 		label("node.kernel", "release of the kernel", LabelKernel),
 		label("node.os", "distribution and its version", LabelOS),
 		label("node.arch", "machine architecture", LabelArch),
+		label("node.cloud.provider", "cloud in which the node runs: aws, gcp or azure", LabelCloud+"provider"),
+		label("node.cloud.region", "region of the cloud", LabelCloud+"region"),
+		label("node.cloud.zone", "zone of the cloud", LabelCloud+"zone"),
+		label("node.cloud.account", "account, project or subscription in the cloud", LabelCloud+"account"),
+		label("node.cloud.instance_id", "id of the virtual machine in the cloud", LabelCloud+"instance_id"),
+		label("node.cloud.instance_type", "type of the virtual machine in the cloud", LabelCloud+"instance_type"),
+		list("node.label", FromNode, "labels that the node's configuration sets, NAME=value", func(v *View) ([]string, bool) {
+			var out []string
+			for _, l := range v.b.Labels {
+				if name, ok := strings.CutPrefix(v.b.Text(l.Key), LabelNode); ok {
+					out = append(out, name+"="+v.b.Text(l.Value))
+				}
+			}
+			slices.Sort(out)
+			return out, len(out) > 0
+		}),
 	}
 }

@@ -108,7 +108,7 @@ var catalogue, byName = build()
 
 func build() ([]*Field, map[string]*Field) {
 	var all []*Field
-	for _, part := range [][]Field{evtFields(), argFields(), procFields(), ancestorFields(), fdFields(), userFields(), containerFields(), nodeFields()} {
+	for _, part := range [][]Field{evtFields(), argFields(), procFields(), ancestorFields(), fdFields(), userFields(), containerFields(), moreContainerFields(), nodeFields()} {
 		for i := range part {
 			all = append(all, &part[i])
 		}

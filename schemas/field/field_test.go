@@ -75,7 +75,7 @@ func TestOpen(t *testing.T) {
 		"proc.pname": "sshd", "proc.pexepath": "/usr/sbin/sshd", "proc.aname": []string{"cat", "sshd"}, "proc.sname": "sshd", "proc.pgid.name": "cat",
 		"proc.exec_id": "n.1:01234567:50:7:2", "proc.is_exe_from_memfd": true, "proc.is_exe_deleted": false, "proc.cmdnargs": int64(2), "proc.cmdlenargs": int64(13),
 		"proc.pid.ts": int64(1050), "thread.tid": int64(8), "thread.cap_effective": "CAP_CHOWN CAP_SYS_ADMIN", "user.loginuid": int64(-1), "user.name": nil,
-		"container.id": "host", "container.name": nil, "node.name": "n.1", "evt.time": "22:13:20.000000001",
+		"container.id": "host", "container.name": "host", "node.name": "n.1", "evt.time": "22:13:20.000000001",
 	})
 }
 

@@ -5,7 +5,7 @@ import (
 	"unicode/utf8"
 )
 
-// EventJSON appends to dst one JSON object with every field that the event has, in
+// EventJSON appends to dst one JSON object with every field that the event has and that is not empty, in
 // the order of the catalogue, and returns the extended slice. Bytes that are not
 // UTF-8 become U+FFFD.
 func EventJSON(dst []byte, v *View) []byte {
@@ -13,7 +13,7 @@ func EventJSON(dst []byte, v *View) []byte {
 	first := true
 	for _, f := range catalogue {
 		x := f.Value(v)
-		if x == nil {
+		if x == nil || x == "" { // what is there and empty would only be noise here
 			continue
 		}
 		if !first {

@@ -1,6 +1,10 @@
 package field
 
-import "github.com/gyre-sec/gyre/schemas/eventv1"
+import (
+	"strconv"
+
+	"github.com/gyre-sec/gyre/schemas/eventv1"
+)
 
 func procStr(name, doc string, get func(*View, *eventv1.Proc) string) Field {
 	return str(name, FromProcess, doc, func(v *View) (string, bool) {
@@ -46,7 +50,8 @@ func at(name, doc string, n int, get func(b *eventv1.Batch, row int32) string) F
 	})
 }
 
-// leader reads a string of the process whose pid is the one that id names, if it is in the lineage.
+// leader reads a string of the process whose pid is the one that id names, if it is in the lineage; else of the
+// eldest process above that has the same id, with none between that has another.
 func leader(name, doc string, id func(*eventv1.Proc) uint32, get func(b *eventv1.Batch, row int32) string) Field {
 	return str(name, FromProcess, doc, func(v *View) (string, bool) {
 		if v.p == nil {
@@ -54,11 +59,23 @@ func leader(name, doc string, id func(*eventv1.Proc) uint32, get func(b *eventv1
 		}
 		row := v.b.Leader(v.e.Proc, id(v.p))
 		if row < 0 {
-			return "", false
+			row = eldest(v.b, v.e.Proc, id)
 		}
 		s := get(v.b, row)
 		return s, s != ""
 	})
+}
+
+func eldest(b *eventv1.Batch, row int32, id func(*eventv1.Proc) uint32) int32 {
+	want := id(&b.Procs[row])
+	for n := 0; n <= len(b.Procs); n++ {
+		parent := b.Proc(b.Procs[row].Parent)
+		if parent == nil || id(parent) != want {
+			break
+		}
+		row = b.Procs[row].Parent
+	}
+	return row
 }
 
 // Columns of a process row as text.
@@ -179,6 +196,10 @@ func ancestorFields() []Field {
 		up(listExe, "proc.aexe", "first arguments of the process and its ancestors", rowArg0),
 		up(listExePath, "proc.aexepath", "program files of the process and its ancestors", rowPath),
 		up(listCmdline, "proc.acmdline", "command lines of the process and its ancestors", rowCmdline),
+		up(listArgs, "proc.aargs", "arguments of the process and its ancestors", (*eventv1.Batch).ArgLine),
+		up(listPID, "proc.apid", "process ids of the process and its ancestors, in digits", func(b *eventv1.Batch, row int32) string {
+			return strconv.FormatUint(uint64(b.Procs[row].PID), 10)
+		}),
 	}
 }
 

@@ -31,6 +31,8 @@ const (
 	listExe
 	listExePath
 	listCmdline
+	listArgs
+	listPID
 	listCount
 )
 

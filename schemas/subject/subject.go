@@ -152,6 +152,16 @@ func Capture(node string) string { return CaptureFleet + "." + Token(node) }
 // FactContainer is the key in the facts bucket of one container: <node>.container.<id>.
 func FactContainer(node, id string) string { return Token(node) + ".container." + Token(id) }
 
+// ParseFactContainer splits a key made by [FactContainer] into the node's token and the id.
+func ParseFactContainer(key string) (node, id string, ok bool) {
+	node, token, ok := strings.Cut(key, ".container.")
+	if !ok || node == "" || strings.ContainsAny(node, ".") || token == "" || strings.ContainsAny(token, ".") {
+		return "", "", false
+	}
+	id, err := Untoken(token)
+	return node, id, err == nil
+}
+
 // ParseEvent splits a subject made by [Event] or [Enriched] into source and node.
 func ParseEvent(s string) (source, node string, err error) {
 	rest, ok := strings.CutPrefix(s, PrefixEvents+".")

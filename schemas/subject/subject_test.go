@@ -55,3 +55,17 @@ func TestNames(t *testing.T) {
 		}
 	}
 }
+
+func TestFactContainer(t *testing.T) {
+	for _, id := range []string{"3f1c", "my.machine", ""} {
+		node, got, ok := ParseFactContainer(FactContainer("n.1", id))
+		if !ok || node != Token("n.1") || got != id {
+			t.Errorf("%q: %q %q %v", id, node, got, ok)
+		}
+	}
+	for _, bad := range []string{"", "n.host", "n.container.", ".container.x", "a.b.container.x", "n.container.a.b", "n.container.=2"} {
+		if _, _, ok := ParseFactContainer(bad); ok {
+			t.Errorf("%q accepted", bad)
+		}
+	}
+}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/gyre-sec/gyre/bus"
 	"github.com/gyre-sec/gyre/collector"
+	"github.com/gyre-sec/gyre/collector/container"
 	"github.com/gyre-sec/gyre/collector/privilege"
 	"github.com/gyre-sec/gyre/daemon"
 )
@@ -34,7 +35,12 @@ type sets []string
 func (s *sets) String() string     { return fmt.Sprint(*s) }
 func (s *sets) Set(v string) error { *s = append(*s, v); return nil }
 
-func main() { os.Exit(run(os.Args[1:])) }
+func main() {
+	if code, is := container.HelperMain(privilege.DropHelper); is {
+		os.Exit(code)
+	}
+	os.Exit(run(os.Args[1:]))
+}
 
 func run(args []string) int {
 	s := settings{nats: bus.DefaultConfig(), collector: collector.DefaultConfig(), admin: daemon.DefaultAdminConfig(), log: daemon.DefaultLogConfig()}
@@ -95,6 +101,13 @@ func (s *settings) start(ctx context.Context, d *daemon.Daemon) error {
 	}
 	if s.collector.ActionsPolicy != "" {
 		d.OnReload("actions policy", c.ReloadActions)
+	}
+	if s.collector.Source == "live" && s.collector.Containers.Enabled && s.collector.Containers.Helper {
+		h, err := container.StartHelper(s.collector.Containers, d.Log.With(daemon.KeyComponent, "containers"))
+		if err != nil {
+			return errors.Join(daemon.Hint(err, "set collector.containers.helper: false to do without a process of its own"), src.Close())
+		}
+		c.UseHelper(h)
 	}
 	if s.collector.Drop && s.collector.Source == "live" {
 		left, err := privilege.Drop(privilege.Options{Signal: s.collector.ActionsPolicy != ""})

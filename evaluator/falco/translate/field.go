@@ -1,8 +1,10 @@
 package translate
 
 import (
+	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/gyre-sec/gyre/evaluator/falco/vocab"
 	"github.com/gyre-sec/gyre/schemas/eventv1"
@@ -85,6 +87,8 @@ func (t *translator) find(u vocab.Use) value {
 	switch {
 	case (u.Name == "evt.arg" || u.Name == "evt.rawarg") && u.HasArg:
 		return argument(u)
+	case strings.HasPrefix(u.Name, "container.mount") && u.HasArg:
+		return mounted(u)
 	case u.HasArg:
 		return t.indexed(u)
 	}
@@ -147,6 +151,24 @@ func ancestors(u vocab.Use) value {
 		return value{text: u.Name + "[" + i + "]", cel: field.String, guards: []cond{relate(u.Name+".size()", ">", i)}}
 	}
 	return value{text: u.Name + ".ancestors()", cel: field.List, each: true, guards: []cond{relate(u.Name+".size()", ">", "1")}, plain: true}
+}
+
+// mounted is container.mount and its like: by number, or of the first mount whose source fits a regular expression.
+// The source itself is found by the place where the container sees it.
+func mounted(u vocab.Use) value {
+	if n, ok := u.Position(); ok {
+		i := strconv.Itoa(n)
+		return value{text: u.Name + "[" + i + "]", cel: field.String, guards: []cond{relate(u.Name+".size()", ">", i)}}
+	}
+	if _, err := regexp.Compile(u.Arg); err != nil {
+		return value{absent: true}
+	}
+	keys := "container.mount.source"
+	if u.Name == keys {
+		keys = "container.mount.dest"
+	}
+	at := keys + ".indexOfMatch(" + quote(u.Arg) + ")"
+	return value{text: u.Name + "[" + at + "]", cel: field.String, guards: []cond{relate(at, ">=", "0")}}
 }
 
 // indexed is a field with an argument.

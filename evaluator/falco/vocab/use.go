@@ -30,7 +30,7 @@ func (u unknown) Is(target error) bool { return target == ErrUnknown }
 func Unknown(format string, args ...any) error { return unknown(fmt.Sprintf(format, args...)) }
 
 // dotted are the fields whose argument can follow a dot.
-var dotted = []string{"evt.arg", "evt.rawarg", "evt.type.is", "evt.abspath", "thread.cgroup"}
+var dotted = []string{"evt.arg", "evt.rawarg", "evt.type.is", "evt.abspath", "thread.cgroup", "container.label", "k8s.pod.label"}
 
 // Resolve finds the field that is written name[arg].
 func Resolve(name, arg string, hasArg bool) (Use, error) {

@@ -1,0 +1,404 @@
+// Package container finds out what a node knows of its containers: from containerd and CRI-O through the
+// container runtime interface, from Docker and podman through their HTTP interfaces, and from the files
+// that runtimes keep on disk. None of them needs to be there.
+//
+// A [Watcher] is told the ids that events name, and hears of new containers from the runtimes and from the
+// directories in which they put them: often before the first process of the container runs, so that a container
+// that lives for milliseconds is known too. What it finds goes to a function as a [Fact].
+//
+// What containers say of themselves (labels, accounts, mounts) is not trusted: every read is bounded.
+package container
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"reflect"
+	"sync"
+	"time"
+
+	"github.com/gyre-sec/gyre/schemas/factv1"
+)
+
+// Config says where to look; an entry that is not there is passed over, and noticed when it appears.
+type Config struct {
+	Enabled bool `yaml:"enabled" json:"enabled" doc:"find out names, images, labels and mounts of the containers on this node"`
+	Helper  bool `yaml:"helper" json:"helper" doc:"gyre-collector does it in a process of its own, without the privileges of capture"`
+	// Docker also serves podman, whose service speaks the same language.
+	Docker        []string      `yaml:"docker" json:"docker" doc:"sockets of Docker"`
+	Podman        []string      `yaml:"podman" json:"podman" doc:"sockets of podman's service; * stands for any name"`
+	CRI           []string      `yaml:"cri" json:"cri" doc:"sockets of containerd, CRI-O and others that serve the container runtime interface"`
+	Bundles       []string      `yaml:"bundles" json:"bundles" doc:"directories with a directory per container that holds its config.json, or userdata/config.json, or runc's state.json; * stands for any name"`
+	DockerFiles   []string      `yaml:"docker_files" json:"docker_files" doc:"directories in which Docker keeps its containers"`
+	PodmanStorage []string      `yaml:"podman_storage" json:"podman_storage" doc:"directories in which podman and CRI-O list their containers (containers.json)"`
+	Settle        time.Duration `yaml:"settle" json:"settle" doc:"how long to look for a container that nothing knows, before saying so"`
+	Keep          time.Duration `yaml:"keep" json:"keep" doc:"how long facts of a container stay after its end"`
+	Max           int           `yaml:"max" json:"max" doc:"containers known at once; facts of the oldest ended ones go first"`
+}
+
+// DefaultConfig looks where runtimes are by default.
+func DefaultConfig() Config {
+	return Config{
+		Enabled: true, Helper: true,
+		Docker: []string{"/run/docker.sock"},
+		Podman: []string{"/run/podman/podman.sock", "/run/user/*/podman/podman.sock"},
+		CRI:    []string{"/run/containerd/containerd.sock", "/run/crio/crio.sock", "/run/k3s/containerd/containerd.sock"},
+		Bundles: []string{
+			"/run/containerd/io.containerd.runtime.v2.task/*", "/run/k3s/containerd/io.containerd.runtime.v2.task/*", "/run/docker/containerd/daemon/io.containerd.runtime.v2.task/*",
+			"/var/lib/containers/storage/overlay-containers", "/var/lib/containers/storage/vfs-containers",
+			"/run/containers/storage/overlay-containers", "/run/runc", "/run/crun",
+		},
+		DockerFiles:   []string{"/var/lib/docker/containers"},
+		PodmanStorage: []string{"/var/lib/containers/storage/overlay-containers", "/var/lib/containers/storage/vfs-containers"},
+		Settle:        time.Second, Keep: 10 * time.Minute, Max: 10_000,
+	}
+}
+
+// Validate checks the configuration.
+func (c Config) Validate() error {
+	var errs []error
+	if c.Settle <= 0 || c.Settle > time.Minute {
+		errs = append(errs, fmt.Errorf("settle is %s, want above 0 and at most 1m", c.Settle))
+	}
+	if c.Keep < 0 {
+		errs = append(errs, fmt.Errorf("keep is %s, want 0 or more", c.Keep))
+	}
+	if c.Max < 1 || c.Max > 1_000_000 {
+		errs = append(errs, fmt.Errorf("max is %d, want 1 to 1000000", c.Max))
+	}
+	for key, list := range map[string][]string{
+		"docker": c.Docker, "podman": c.Podman, "cri": c.CRI, "bundles": c.Bundles, "docker_files": c.DockerFiles, "podman_storage": c.PodmanStorage,
+	} {
+		for _, p := range list {
+			if len(p) == 0 || p[0] != '/' {
+				errs = append(errs, fmt.Errorf("%s has %q, want an absolute path", key, p))
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Ask names a container that an event was about.
+type Ask struct {
+	ID string `json:"id"`
+	// Runtime and PodUID are what the control group says; PID is a process in the container.
+	Runtime string `json:"runtime,omitempty"`
+	PodUID  string `json:"pod_uid,omitempty"`
+	PID     uint32 `json:"pid,omitempty"`
+}
+
+// Fact is news about a container: what is known of it now, or that its facts are to be forgotten.
+type Fact struct {
+	Container factv1.Container `json:"container"`
+	Gone      bool             `json:"gone,omitempty"`
+}
+
+// errNotFound is what a source returns for a container that it does not know.
+var errNotFound = errors.New("container not found")
+
+// source is a place that knows containers.
+type source interface {
+	name() string
+	// list returns the ids of all containers that are there.
+	list(ctx context.Context) ([]string, error)
+	// lookup returns what the source knows, or errNotFound.
+	lookup(ctx context.Context, id string) (factv1.Container, error)
+	// watch reports ids of containers that come or change, until ctx or the connection ends.
+	watch(ctx context.Context, news func(id string)) error
+}
+
+// Watcher finds out about containers. Make one with [New].
+type Watcher struct {
+	cfg     Config
+	log     *slog.Logger
+	sources []source
+	bundles *bundles
+	tell    func(Fact)
+	room    chan struct{} // bounds lookups at once
+
+	mu    sync.Mutex
+	known map[string]*state
+	slow  map[string]time.Time // sources that did not answer in time, until when they are passed over
+	wg    sync.WaitGroup
+}
+
+// state of one container.
+type state struct {
+	ask     Ask
+	told    factv1.Container
+	have    bool
+	busy    bool // a lookup runs
+	again   bool // news came while it ran
+	gone    time.Time
+	noticed time.Time
+}
+
+// New returns a Watcher that calls tell, from many goroutines, with what it finds.
+func New(cfg Config, log *slog.Logger, tell func(Fact)) *Watcher {
+	w := &Watcher{cfg: cfg, log: log, tell: tell, room: make(chan struct{}, 16), known: map[string]*state{}, slow: map[string]time.Time{}}
+	w.bundles = &bundles{cfg.Bundles}
+	w.sources = []source{newCRI(cfg.CRI), newDocker("docker", cfg.Docker), newDocker("podman", cfg.Podman), &dockerFiles{cfg.DockerFiles}, &storage{dirs: cfg.PodmanStorage}, w.bundles}
+	return w
+}
+
+// sweepEvery is how often the containers that are there are listed.
+const sweepEvery = 10 * time.Second
+
+// Run watches until ctx ends.
+func (w *Watcher) Run(ctx context.Context) {
+	for _, s := range w.sources {
+		w.wg.Go(func() { w.follow(ctx, s) })
+	}
+	tick := time.NewTicker(sweepEvery)
+	defer tick.Stop()
+	for {
+		w.sweep(ctx, time.Now())
+		select {
+		case <-ctx.Done():
+			w.wg.Wait()
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// follow keeps a source's watch going.
+func (w *Watcher) follow(ctx context.Context, s source) {
+	wait := time.Second
+	for ctx.Err() == nil {
+		begin := time.Now()
+		err := w.guard(s, func() error { return s.watch(ctx, func(id string) { w.want(ctx, Ask{ID: id}, true) }) })
+		if ctx.Err() != nil {
+			return
+		}
+		w.log.Debug("watch of containers ended", "source", s.name(), "err", err)
+		if time.Since(begin) > time.Minute {
+			wait = time.Second
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(wait):
+		}
+		wait = min(2*wait, 10*time.Second)
+	}
+}
+
+// guard turns a panic over something that a runtime said into an error.
+func (w *Watcher) guard(s source, do func() error) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			w.log.Error("source of containers panicked", "source", s.name(), "err", fmt.Sprint(r))
+			err = fmt.Errorf("panic: %v", r)
+		}
+	}()
+	return do()
+}
+
+// Notice tells of a container that an event names. It does not wait.
+func (w *Watcher) Notice(ctx context.Context, a Ask) { w.want(ctx, a, false) }
+
+// want has a container looked up unless that has been done; news has it done again.
+func (w *Watcher) want(ctx context.Context, a Ask, news bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	st := w.known[a.ID]
+	if st == nil {
+		if len(w.known) >= w.cfg.Max && !w.evict() {
+			return
+		}
+		st = &state{ask: a, noticed: time.Now()}
+		w.known[a.ID] = st
+	}
+	if a.PID != 0 {
+		learned := st.ask.PID == 0
+		st.ask = a
+		news = news || learned && len(st.told.Users) == 0 // now its accounts can be read
+	}
+	switch {
+	case st.busy:
+		st.again = st.again || news
+	case news || !st.have:
+		st.busy = true
+		w.wg.Go(func() { w.find(ctx, st, a.ID) })
+	}
+}
+
+// evict forgets the container that ended first, or any; false if all are in use.
+func (w *Watcher) evict() bool {
+	var victim string
+	var at time.Time
+	for id, st := range w.known {
+		if !st.busy && !st.gone.IsZero() && (victim == "" || st.gone.Before(at)) {
+			victim, at = id, st.gone
+		}
+	}
+	if victim == "" {
+		return false
+	}
+	st := w.known[victim]
+	delete(w.known, victim)
+	if st.have {
+		w.tell(Fact{Container: factv1.Container{ID: victim}, Gone: true})
+	}
+	return true
+}
+
+// find looks a container up, again and again for the time to settle if nothing knows it.
+func (w *Watcher) find(ctx context.Context, st *state, id string) {
+	for pause := 10 * time.Millisecond; ; {
+		w.mu.Lock()
+		ask, deadline := st.ask, st.noticed.Add(w.cfg.Settle)
+		st.again = false
+		w.mu.Unlock()
+		c, found := w.look(ctx, ask)
+		w.mu.Lock()
+		switch {
+		case ctx.Err() != nil:
+			st.busy = false
+		case found:
+			w.report(st, c)
+			st.busy = st.again
+		case st.again:
+		case st.have || time.Now().After(deadline):
+			if !st.have {
+				c.Unknown = true
+				w.report(st, c)
+			}
+			st.busy = false
+		}
+		busy := st.busy
+		w.mu.Unlock()
+		if !busy {
+			return
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(pause):
+		}
+		pause = min(2*pause, 250*time.Millisecond)
+	}
+}
+
+// report tells what changed; the caller holds the lock.
+func (w *Watcher) report(st *state, c factv1.Container) {
+	if st.have && !c.Unknown { // what was known when it ran is not forgotten because it has ended
+		merge(&c, &st.told)
+		if c.Users == nil {
+			c.Users, c.Groups = st.told.Users, st.told.Groups
+		}
+	}
+	if st.have && reflect.DeepEqual(st.told, c) {
+		return
+	}
+	st.told, st.have = c, true
+	w.tell(Fact{Container: c})
+}
+
+const (
+	// lookTimeout bounds one look at one source. Enrichers hold batches for two seconds.
+	lookTimeout = time.Second
+	// slowFor is how long a source that did not answer is passed over, so that it does not delay what the others know.
+	slowFor = 10 * time.Second
+)
+
+// look asks all sources at once and puts together what they say; earlier sources count more.
+func (w *Watcher) look(ctx context.Context, ask Ask) (factv1.Container, bool) {
+	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+	defer cancel()
+	w.room <- struct{}{}
+	defer func() { <-w.room }()
+	parts := make([]*factv1.Container, len(w.sources))
+	var wg sync.WaitGroup
+	for i, s := range w.sources {
+		if w.isSlow(s) {
+			continue
+		}
+		wg.Go(func() {
+			err := w.guard(s, func() error {
+				c, err := s.lookup(ctx, ask.ID)
+				if err == nil {
+					parts[i] = &c
+				}
+				return err
+			})
+			if err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
+				w.setSlow(s)
+			}
+			if err != nil && !errors.Is(err, errNotFound) && !errors.Is(ctx.Err(), context.Canceled) {
+				w.log.Debug("container was not looked up", "source", s.name(), "name", ask.ID, "err", err)
+			}
+		})
+	}
+	wg.Wait()
+	c := factv1.Container{ID: ask.ID, Runtime: ask.Runtime, PodUID: ask.PodUID}
+	found := false
+	for i, p := range parts {
+		if p == nil {
+			continue
+		}
+		if !found && p.Runtime != "" {
+			c.Runtime = p.Runtime
+		}
+		found = true
+		c.Sources = append(c.Sources, w.sources[i].name())
+		merge(&c, p)
+	}
+	if !found && !isHexID(ask.ID) { // a machine of LXC or systemd-nspawn is its name
+		c.Name, found = ask.ID, true
+	}
+	if found {
+		readAccounts(&c, ask.PID, w.bundles.root)
+	}
+	return c, found
+}
+
+func (w *Watcher) isSlow(s source) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return time.Now().Before(w.slow[s.name()])
+}
+
+func (w *Watcher) setSlow(s source) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.slow[s.name()] = time.Now().Add(slowFor)
+}
+
+// sweep finds containers that nobody told of, and those that have ended.
+func (w *Watcher) sweep(ctx context.Context, now time.Time) {
+	there := map[string]bool{}
+	whole := true
+	for _, s := range w.sources {
+		err := w.guard(s, func() error {
+			ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+			defer cancel()
+			ids, err := s.list(ctx)
+			for _, id := range ids {
+				there[id] = true
+			}
+			return err
+		})
+		if err != nil && ctx.Err() == nil {
+			whole = false // what it knows may be there
+			w.log.Debug("containers were not listed", "source", s.name(), "err", err)
+		}
+	}
+	for id := range there {
+		w.want(ctx, Ask{ID: id}, false)
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for id, st := range w.known {
+		switch {
+		case there[id] || alive(st.ask):
+			st.gone = time.Time{}
+		case !whole || st.busy:
+		case st.gone.IsZero():
+			st.gone = now
+		case now.Sub(st.gone) >= w.cfg.Keep:
+			delete(w.known, id)
+			w.tell(Fact{Container: factv1.Container{ID: id}, Gone: true})
+		}
+	}
+}
