@@ -15,7 +15,7 @@ const (
 	maxEvents  = 1 << 20
 )
 
-// headerLen, procLen and so on are the numbers of elements that this release writes.
+// headerLen, procLen and so on are the numbers of elements of the first release; what came later is behind them.
 const (
 	headerLen    = 15
 	procLen      = 41
@@ -34,7 +34,7 @@ func NewEncoder() *Encoder { return &Encoder{e: wire.NewEncoder()} }
 func (x *Encoder) Encode(b *Batch) []byte {
 	e := x.e
 	e.Reset()
-	e.Array(headerLen)
+	e.Array(headerLen + contextLen)
 	e.Int(Version)
 	e.String(b.Node)
 	e.String(b.BootID)
@@ -71,6 +71,7 @@ func (x *Encoder) Encode(b *Batch) []byte {
 	encodeLabels(e, b.Labels)
 	e.Uint(uint64(b.Count))
 	e.Bytes(b.Events)
+	encodeContext(e, b)
 	return e.Data()
 }
 
@@ -100,7 +101,7 @@ func encodeLabels(e *wire.Encoder, l []Label) {
 }
 
 func (p *Proc) encode(e *wire.Encoder) {
-	e.Array(procLen)
+	e.Array(procLen + 1)
 	u32s(e, p.PID, p.PPID, p.ExecCount)
 	e.Int(int64(p.Parent))
 	e.Int(p.Start)
@@ -124,7 +125,7 @@ func (p *Proc) encode(e *wire.Encoder) {
 	e.Uint(uint64(p.Flags))
 	e.Int(int64(p.User))
 	e.Int(int64(p.LoginUser))
-	ids(e, p.Group)
+	ids(e, p.Group, p.ExeHash)
 }
 
 func (c *Container) encode(e *wire.Encoder) {
@@ -183,7 +184,7 @@ func (x *Decoder) Decode(data []byte, b *Batch) error {
 		d.Fail("%d events, at most %d are possible", c, maxEvents)
 	}
 	b.Events = d.Bytes()
-	d.Skip(n - headerLen)
+	x.context(b, n-headerLen)
 	if d.Err() == nil && b.Count*eventLen > len(b.Events) {
 		d.Fail("%d events in %d bytes", b.Count, len(b.Events))
 	}
@@ -278,8 +279,11 @@ func (x *Decoder) proc(p *Proc, rows int) {
 	p.ExeIno, p.ExeDev, p.ExeCtime, p.ExeMtime = d.Uint(), d.Uint(), d.Int(), d.Int()
 	p.Flags = ProcFlag(d.Uint32())
 	p.User, p.LoginUser = d.Index("user", maxRows), d.Index("user", maxRows)
-	p.Group = x.str()
-	d.Skip(n - procLen)
+	p.Group, p.ExeHash = x.str(), 0
+	if n > procLen {
+		p.ExeHash = x.str()
+	}
+	d.Skip(n - procLen - 1)
 }
 
 func (x *Decoder) container(c *Container) {
