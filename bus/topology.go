@@ -30,6 +30,10 @@ const (
 	BucketConfig = "config"
 	// BucketSilences holds what operators have silenced, by id.
 	BucketSilences = "silences"
+	// BucketContext holds tables of labels, by the name of the lookup that uses them.
+	BucketContext = "context"
+	// BucketIntel holds lists of threat intelligence; see schemas/intelv1.
+	BucketIntel = "intel"
 )
 
 type stream struct {
@@ -58,6 +62,8 @@ func buckets() []jetstream.KeyValueConfig {
 		{Bucket: BucketRules, Description: "rule files, versioned by digest", History: 64},
 		{Bucket: BucketConfig, Description: "capture policy and so on", History: 64},
 		{Bucket: BucketSilences, Description: "silences of notifications, by id", History: 8},
+		{Bucket: BucketContext, Description: "tables of labels, by lookup", History: 16},
+		{Bucket: BucketIntel, Description: "lists of threat intelligence, in chunks", History: 1},
 	}
 }
 

@@ -137,6 +137,8 @@ type Proc struct {
 	Group           StrID
 	// ExeHash is the SHA-256 of the program file, 32 bytes, empty while it is not known.
 	ExeHash StrID
+	// Labels are what lookups of the enricher know of the process.
+	Labels []Label
 }
 
 // Tri is a fact that may be unknown.
@@ -176,6 +178,8 @@ type User struct {
 	UID               uint32
 	Container         int32
 	Name, Home, Shell StrID
+	// Labels are what lookups of the enricher know of the user.
+	Labels []Label
 }
 
 // Text returns a string of the table; an index outside of it gives "".

@@ -63,10 +63,11 @@ func (x *Encoder) Encode(b *Batch) []byte {
 	e.Array(len(b.Users))
 	for i := range b.Users {
 		u := &b.Users[i]
-		e.Array(userLen)
+		e.Array(userLen + 1)
 		e.Uint(uint64(u.UID))
 		e.Int(int64(u.Container))
 		ids(e, u.Name, u.Home, u.Shell)
+		encodeLabels(e, u.Labels)
 	}
 	encodeLabels(e, b.Labels)
 	e.Uint(uint64(b.Count))
@@ -101,7 +102,7 @@ func encodeLabels(e *wire.Encoder, l []Label) {
 }
 
 func (p *Proc) encode(e *wire.Encoder) {
-	e.Array(procLen + 1)
+	e.Array(procLen + 2)
 	u32s(e, p.PID, p.PPID, p.ExecCount)
 	e.Int(int64(p.Parent))
 	e.Int(p.Start)
@@ -126,6 +127,7 @@ func (p *Proc) encode(e *wire.Encoder) {
 	e.Int(int64(p.User))
 	e.Int(int64(p.LoginUser))
 	ids(e, p.Group, p.ExeHash)
+	encodeLabels(e, p.Labels)
 }
 
 func (c *Container) encode(e *wire.Encoder) {
@@ -205,8 +207,11 @@ func (x *Decoder) tables(b *Batch) {
 	for i := range b.Users {
 		u := &b.Users[i]
 		m := x.row("user", userLen)
-		*u = User{UID: d.Uint32(), Container: d.Index("container", len(b.Containers)), Name: x.str(), Home: x.str(), Shell: x.str()}
-		d.Skip(m - userLen)
+		*u = User{UID: d.Uint32(), Container: d.Index("container", len(b.Containers)), Name: x.str(), Home: x.str(), Shell: x.str(), Labels: u.Labels[:0]}
+		if m > userLen {
+			u.Labels = x.labels(u.Labels)
+		}
+		d.Skip(m - userLen - 1)
 	}
 	b.Labels = x.labels(b.Labels[:0])
 	for i := range b.Procs {
@@ -279,11 +284,14 @@ func (x *Decoder) proc(p *Proc, rows int) {
 	p.ExeIno, p.ExeDev, p.ExeCtime, p.ExeMtime = d.Uint(), d.Uint(), d.Int(), d.Int()
 	p.Flags = ProcFlag(d.Uint32())
 	p.User, p.LoginUser = d.Index("user", maxRows), d.Index("user", maxRows)
-	p.Group, p.ExeHash = x.str(), 0
+	p.Group, p.ExeHash, p.Labels = x.str(), 0, p.Labels[:0]
 	if n > procLen {
 		p.ExeHash = x.str()
 	}
-	d.Skip(n - procLen - 1)
+	if n > procLen+1 {
+		p.Labels = x.labels(p.Labels)
+	}
+	d.Skip(n - procLen - 2)
 }
 
 func (x *Decoder) container(c *Container) {

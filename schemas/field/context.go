@@ -37,6 +37,16 @@ func userFields() []Field {
 		userStr("user.name", "name of the user", acting, name),
 		userStr("user.homedir", "home directory of the user", acting, func(u *eventv1.User) eventv1.StrID { return u.Home }),
 		userStr("user.shell", "login shell of the user", acting, func(u *eventv1.User) eventv1.StrID { return u.Shell }),
+		list("user.label", FromUser, "labels of the user from lookups, name=value", func(v *View) ([]string, bool) {
+			if v.p == nil {
+				return nil, false
+			}
+			u := v.b.User(v.p.User)
+			if u == nil || len(u.Labels) == 0 {
+				return nil, false
+			}
+			return v.labels(u.Labels), true
+		}),
 		uid("user.loginuid", "user id of the login session, -1 for none", func(p *eventv1.Proc) uint32 { return p.LoginUID }),
 		userStr("user.loginname", "name of the user of the login session", login, name),
 		uid("group.gid", "group id of the process", func(p *eventv1.Proc) uint32 { return p.GID }),
@@ -97,6 +107,13 @@ func containerFields() []Field {
 			c := v.container()
 			return c != nil && c.Flags&eventv1.ContainerIncomplete != 0, c != nil
 		}),
+		list("container.label", FromContainer, "labels of the container, name=value", func(v *View) ([]string, bool) {
+			c := v.container()
+			if c == nil || len(c.Labels) == 0 {
+				return nil, false
+			}
+			return v.labels(c.Labels), true
+		}),
 		ctrStr("k8s.ns.name", "Kubernetes namespace of the pod", func(c *eventv1.Container) eventv1.StrID { return c.PodNamespace }),
 		ctrStr("k8s.pod.name", "name of the pod", func(c *eventv1.Container) eventv1.StrID { return c.PodName }),
 		ctrStr("k8s.pod.uid", "uid of the pod", func(c *eventv1.Container) eventv1.StrID { return c.PodUID }),
@@ -122,5 +139,8 @@ func nodeFields() []Field {
 		label("node.kernel", "release of the kernel", LabelKernel),
 		label("node.os", "distribution and its version", LabelOS),
 		label("node.arch", "machine architecture", LabelArch),
+		list("node.label", FromNode, "labels of the node, name=value: what the node tells and what the enricher's configuration adds", func(v *View) ([]string, bool) {
+			return v.labels(v.b.Labels), len(v.b.Labels) > 0
+		}),
 	}
 }

@@ -12,6 +12,8 @@ type View struct {
 
 	fd      fdInfo
 	fdReady bool
+
+	indicators Indicators
 }
 
 // NewView returns a View of nothing; call [View.Batch] and [View.Event].
