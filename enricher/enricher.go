@@ -17,8 +17,10 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/gyre-sec/gyre/bus"
+	"github.com/gyre-sec/gyre/daemon"
 	"github.com/gyre-sec/gyre/enricher/account"
 	"github.com/gyre-sec/gyre/enricher/host"
+	"github.com/gyre-sec/gyre/enricher/label"
 	"github.com/gyre-sec/gyre/schemas/eventv1"
 	"github.com/gyre-sec/gyre/schemas/subject"
 )
@@ -27,10 +29,12 @@ import (
 type Config struct {
 	Workers  int `yaml:"workers" doc:"batches worked on at once; 0 means one per CPU"`
 	MaxNodes int `yaml:"max_nodes" doc:"nodes whose facts are kept in memory"`
+
+	Labels label.Config `yaml:"labels" doc:"labels from the configuration, tables and databases; see docs/context-cluster.md"`
 }
 
 // DefaultConfig uses every CPU.
-func DefaultConfig() Config { return Config{MaxNodes: 10_000} }
+func DefaultConfig() Config { return Config{MaxNodes: 10_000, Labels: label.DefaultConfig()} }
 
 // Validate checks the configuration.
 func (c Config) Validate() error {
@@ -40,7 +44,7 @@ func (c Config) Validate() error {
 	if c.MaxNodes < 1 {
 		return fmt.Errorf("max_nodes is %d, want at least 1", c.MaxNodes)
 	}
-	return nil
+	return daemon.At("labels", c.Labels.Validate())
 }
 
 // Stage adds one kind of context to the tables of a batch. It must not touch the
@@ -85,6 +89,9 @@ func New(cfg Config, b *bus.Bus, log *slog.Logger, reg prometheus.Registerer) (*
 	}
 	if err := errors.Join(reg.Register(e.batches), reg.Register(e.events), reg.Register(e.errs)); err != nil {
 		return nil, fmt.Errorf("register enricher metrics: %w", err)
+	}
+	if err := e.addContext(cfg, b, log, reg); err != nil {
+		return nil, err
 	}
 	e.pool.New = func() any { return &state{dec: eventv1.NewDecoder(), enc: eventv1.NewEncoder()} }
 	workers := cfg.Workers

@@ -3,10 +3,15 @@ module github.com/gyre-sec/gyre/enricher
 go 1.26.0
 
 require (
+	github.com/google/go-cmp v0.7.0
 	github.com/gyre-sec/gyre/bus v0.0.0
 	github.com/gyre-sec/gyre/daemon v0.0.0
 	github.com/gyre-sec/gyre/schemas v0.0.0
+	github.com/maxmind/mmdbwriter v1.2.0
+	github.com/oschwald/maxminddb-golang/v2 v2.9.0
 )
+
+require go4.org/netipx v0.0.0-20231129151722-fdeea329fbba // indirect
 
 require (
 	github.com/antithesishq/antithesis-sdk-go v0.8.0-default-no-op // indirect
