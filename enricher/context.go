@@ -7,6 +7,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/gyre-sec/gyre/bus"
+	"github.com/gyre-sec/gyre/enricher/intel"
 	"github.com/gyre-sec/gyre/enricher/label"
 )
 
@@ -19,6 +20,13 @@ func (e *Enricher) addContext(cfg Config, b *bus.Bus, log *slog.Logger, reg prom
 			return fmt.Errorf("enricher labels: %w", err)
 		}
 		e.stages = append(e.stages, s)
+	}
+	if len(cfg.Intel.Lists) > 0 {
+		f, err := intel.New(cfg.Intel, b, log, reg)
+		if err != nil {
+			return fmt.Errorf("enricher intel: %w", err)
+		}
+		e.feeder = f
 	}
 	return nil
 }

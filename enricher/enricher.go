@@ -20,6 +20,7 @@ import (
 	"github.com/gyre-sec/gyre/daemon"
 	"github.com/gyre-sec/gyre/enricher/account"
 	"github.com/gyre-sec/gyre/enricher/host"
+	"github.com/gyre-sec/gyre/enricher/intel"
 	"github.com/gyre-sec/gyre/enricher/label"
 	"github.com/gyre-sec/gyre/schemas/eventv1"
 	"github.com/gyre-sec/gyre/schemas/subject"
@@ -31,10 +32,13 @@ type Config struct {
 	MaxNodes int `yaml:"max_nodes" doc:"nodes whose facts are kept in memory"`
 
 	Labels label.Config `yaml:"labels" doc:"labels from the configuration, tables and databases; see docs/context-cluster.md"`
+	Intel  intel.Config `yaml:"intel" doc:"lists of threat intelligence that this enricher reads for all evaluators"`
 }
 
 // DefaultConfig uses every CPU.
-func DefaultConfig() Config { return Config{MaxNodes: 10_000, Labels: label.DefaultConfig()} }
+func DefaultConfig() Config {
+	return Config{MaxNodes: 10_000, Labels: label.DefaultConfig(), Intel: intel.DefaultConfig()}
+}
 
 // Validate checks the configuration.
 func (c Config) Validate() error {
@@ -44,7 +48,7 @@ func (c Config) Validate() error {
 	if c.MaxNodes < 1 {
 		return fmt.Errorf("max_nodes is %d, want at least 1", c.MaxNodes)
 	}
-	return daemon.At("labels", c.Labels.Validate())
+	return errors.Join(daemon.At("labels", c.Labels.Validate()), daemon.At("intel", c.Intel.Validate()))
 }
 
 // Stage adds one kind of context to the tables of a batch. It must not touch the
@@ -60,6 +64,7 @@ type Stage interface {
 type Enricher struct {
 	log     *slog.Logger
 	stages  []Stage
+	feeder  *intel.Feeder // nil without lists
 	worker  *bus.Worker
 	out     *bus.Publisher
 	pool    sync.Pool
@@ -116,6 +121,9 @@ func (e *Enricher) Run(ctx context.Context) error {
 				e.log.Error("stage stopped", "stage", s.Name(), "err", err)
 			}
 		})
+	}
+	if e.feeder != nil {
+		wg.Go(func() { _ = e.feeder.Run(facts) })
 	}
 	err := e.worker.Run(ctx)
 	stop()
