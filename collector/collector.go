@@ -29,6 +29,8 @@ import (
 	"github.com/gyre-sec/gyre/bus"
 	"github.com/gyre-sec/gyre/collector/action"
 	"github.com/gyre-sec/gyre/collector/decode"
+	"github.com/gyre-sec/gyre/collector/dnsname"
+	"github.com/gyre-sec/gyre/collector/exehash"
 	"github.com/gyre-sec/gyre/collector/policy"
 	"github.com/gyre-sec/gyre/collector/probe"
 	"github.com/gyre-sec/gyre/collector/procfs"
@@ -55,10 +57,12 @@ type Collector struct {
 	ready         atomic.Bool
 	inForce       atomic.Pointer[inForce]
 	policyChanged chan struct{}
-	dropped       atomic.Uint64    // events in batches that were dropped, not reported yet
-	actions       *action.Executor // nil without a policy
-	life          context.Context  // of a run; ends when reading does
-	asks          chan func()      // for the reading goroutine
+	dropped       atomic.Uint64                     // events in batches that were dropped, not reported yet
+	actions       *action.Executor                  // nil without a policy
+	hasher        *exehash.Hasher[*proctable.Image] // nil if it is off
+	names         *dnsname.Table                    // nil if it is off, or this process may not listen
+	life          context.Context                   // of a run; ends when reading does
+	asks          chan func()                       // for the reading goroutine
 
 	// Of the reading goroutine.
 	dec      *decode.Decoder
@@ -95,6 +99,12 @@ func New(cfg Config, src Source, b *bus.Bus, log *slog.Logger, reg prometheus.Re
 	}
 	c.inForce.Store(&inForce{})
 	c.spool = c.newSpool(reg)
+	if cfg.Hash.Enabled && c.live {
+		c.hasher = exehash.New[*proctable.Image](cfg.Hash, reg)
+	}
+	if cfg.DNS.Enabled && c.live {
+		c.names = dnsname.New(cfg.DNS, reg)
+	}
 	return c, c.allowActions(reg)
 }
 
@@ -171,6 +181,10 @@ func (c *Collector) start() error {
 		return err
 	}
 	c.batch = newBatcher(c.cfg, h, uint64(procfs.SinceBoot()), c.emit)
+	if c.hasher != nil {
+		c.batch.sum = c.exeSum
+	}
+	c.listenDNS()
 	c.polled = time.Now()
 	return c.applyPolicy(&c.cfg.Capture, policy.Groups(c.cfg.Capture.Mute.Cgroups))
 }
@@ -274,6 +288,7 @@ func (c *Collector) idle() {
 	now := c.now()
 	c.batch.due(now)
 	c.answer()
+	c.tellSums()
 	for more := true; more; {
 		select {
 		case f := <-c.found:

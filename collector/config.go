@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gyre-sec/gyre/collector/dnsname"
+	"github.com/gyre-sec/gyre/collector/exehash"
 	"github.com/gyre-sec/gyre/collector/policy"
 	"github.com/gyre-sec/gyre/daemon"
 )
@@ -17,25 +19,27 @@ var ErrConfig = errors.New("invalid collector configuration")
 
 // Config says what to capture and how to send it.
 type Config struct {
-	Node        string        `yaml:"node" doc:"name of this node; empty means the host's name"`
-	Source      string        `yaml:"source" doc:"where events come from: live, or recorded:FILE"`
-	ReplaySpeed float64       `yaml:"replay_speed" doc:"pace of a recording: 1 as it was, 0 as fast as possible"`
-	Mode        string        `yaml:"mode" doc:"how to attach to the kernel: auto, trampoline or tracepoint"`
-	RingBuffer  daemon.Bytes  `yaml:"ring_buffer" doc:"memory for events between kernel and collector; a power of two"`
-	Capture     policy.Policy `yaml:"capture" doc:"what to capture, as long as the bucket config does not say otherwise: see gyre capture"`
-	ExcludePIDs []uint32      `yaml:"exclude_pids" doc:"processes to pass over, with what they start; the collector itself always is"`
-	BatchEvents int           `yaml:"batch_events" doc:"a batch is sent when it holds this many events"`
-	BatchBytes  daemon.Bytes  `yaml:"batch_bytes" doc:"a batch is sent when it is this large, before compression"`
-	BatchDelay  time.Duration `yaml:"batch_delay" doc:"a batch is sent this long after its first event at the latest"`
-	Spool       daemon.Bytes  `yaml:"spool" doc:"memory for batches while NATS is away; the oldest are dropped first, unless they are on disk"`
-	SpoolDir    string        `yaml:"spool_dir" doc:"directory for batches that memory cannot hold or that a restart must not lose; empty means memory only"`
-	SpoolDisk   daemon.Bytes  `yaml:"spool_disk" doc:"bound of the files in spool_dir; the oldest are dropped first"`
-	SpoolSync   string        `yaml:"spool_sync" doc:"when batches in spool_dir are synced against a power cut: always, never, or an interval"`
-	SpoolKeep   time.Duration `yaml:"spool_keep" doc:"how long batches stay in spool_dir after NATS has acknowledged them; a restart sends them again under the same id"`
-	InFlight    int           `yaml:"in_flight" doc:"batches that may be on their way to NATS at once"`
-	MaxProcs    int           `yaml:"max_processes" doc:"bound of the process table"`
-	StopTimeout time.Duration `yaml:"stop_timeout" doc:"how long a stop may take to send what is left"`
-	Drop        bool          `yaml:"drop_privileges" doc:"gyre-collector gives up all capabilities that capture does not need, and refuses itself system calls such as execve, once it runs"`
+	Node        string         `yaml:"node" doc:"name of this node; empty means the host's name"`
+	Source      string         `yaml:"source" doc:"where events come from: live, or recorded:FILE"`
+	ReplaySpeed float64        `yaml:"replay_speed" doc:"pace of a recording: 1 as it was, 0 as fast as possible"`
+	Mode        string         `yaml:"mode" doc:"how to attach to the kernel: auto, trampoline or tracepoint"`
+	RingBuffer  daemon.Bytes   `yaml:"ring_buffer" doc:"memory for events between kernel and collector; a power of two"`
+	Capture     policy.Policy  `yaml:"capture" doc:"what to capture, as long as the bucket config does not say otherwise: see gyre capture"`
+	ExcludePIDs []uint32       `yaml:"exclude_pids" doc:"processes to pass over, with what they start; the collector itself always is"`
+	BatchEvents int            `yaml:"batch_events" doc:"a batch is sent when it holds this many events"`
+	BatchBytes  daemon.Bytes   `yaml:"batch_bytes" doc:"a batch is sent when it is this large, before compression"`
+	BatchDelay  time.Duration  `yaml:"batch_delay" doc:"a batch is sent this long after its first event at the latest"`
+	Spool       daemon.Bytes   `yaml:"spool" doc:"memory for batches while NATS is away; the oldest are dropped first, unless they are on disk"`
+	SpoolDir    string         `yaml:"spool_dir" doc:"directory for batches that memory cannot hold or that a restart must not lose; empty means memory only"`
+	SpoolDisk   daemon.Bytes   `yaml:"spool_disk" doc:"bound of the files in spool_dir; the oldest are dropped first"`
+	SpoolSync   string         `yaml:"spool_sync" doc:"when batches in spool_dir are synced against a power cut: always, never, or an interval"`
+	SpoolKeep   time.Duration  `yaml:"spool_keep" doc:"how long batches stay in spool_dir after NATS has acknowledged them; a restart sends them again under the same id"`
+	InFlight    int            `yaml:"in_flight" doc:"batches that may be on their way to NATS at once"`
+	MaxProcs    int            `yaml:"max_processes" doc:"bound of the process table"`
+	Hash        exehash.Config `yaml:"hash" doc:"sums of program files"`
+	DNS         dnsname.Config `yaml:"dns" doc:"names of addresses"`
+	StopTimeout time.Duration  `yaml:"stop_timeout" doc:"how long a stop may take to send what is left"`
+	Drop        bool           `yaml:"drop_privileges" doc:"gyre-collector gives up all capabilities that capture does not need, and refuses itself system calls such as execve, once it runs"`
 	// ActionsPolicy is the file that [action.LoadPolicy] reads.
 	ActionsPolicy string `yaml:"actions_policy" doc:"file that says which response actions this node allows; empty means none"`
 }
@@ -48,7 +52,7 @@ func DefaultConfig() Config {
 		Source: "live", ReplaySpeed: 1, Mode: "auto", RingBuffer: 8 * daemon.MiB,
 		BatchEvents: 256, BatchBytes: 64 * daemon.KiB, BatchDelay: 10 * time.Millisecond,
 		Spool: 64 * daemon.MiB, SpoolDisk: daemon.GiB, SpoolSync: "1s", SpoolKeep: 2 * time.Minute, InFlight: 64, MaxProcs: 1 << 18, StopTimeout: 2 * time.Second, Drop: true,
-		Capture: policy.Default(),
+		Capture: policy.Default(), Hash: exehash.DefaultConfig(), DNS: dnsname.DefaultConfig(),
 	}
 }
 
@@ -91,6 +95,12 @@ func (c Config) Validate() error {
 	}
 	if c.MaxProcs < 1024 {
 		add("max_processes is %d, want at least 1024", c.MaxProcs)
+	}
+	if err := daemon.At("hash", c.Hash.Validate()); err != nil {
+		errs = append(errs, err)
+	}
+	if err := daemon.At("dns", c.DNS.Validate()); err != nil {
+		errs = append(errs, err)
 	}
 	if c.StopTimeout <= 0 {
 		add("stop_timeout is %s, want above 0", c.StopTimeout)
