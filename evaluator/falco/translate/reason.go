@@ -28,10 +28,6 @@ var reasons = []struct{ prefix, why string }{
 	{"evt.is_syslog", noData},
 	{"evt.args", "arguments are fields of their own, evt.arg.NAME"},
 	{"evt.info", "arguments are fields of their own, evt.arg.NAME"},
-	{"fd.cip.name", noNames},
-	{"fd.sip.name", noNames},
-	{"fd.lip.name", noNames},
-	{"fd.rip.name", noNames},
 	{"fdlist.", "sets of descriptors, as of poll, are not captured"},
 	{"fd.types", noFDs},
 	{"fd.uid", noFDs},
@@ -61,7 +57,6 @@ const (
 	noOrder  = "events are evaluated each for itself, by any evaluator"
 	views    = "it is for Sysdig's tables only"
 	noData   = "the data that calls read and write is not captured"
-	noNames  = "names are not resolved while rules run"
 	noFDs    = "the tables of open descriptors are not kept"
 	noLoad   = "the use of memory and CPU is not captured"
 	noProbes = "probes of containers are not told apart"
