@@ -21,6 +21,7 @@ const (
 	StreamDead     = "DEAD"
 	StreamActions  = "ACTIONS"
 	StreamResults  = "RESULTS"
+	StreamChanges  = "CHANGES"
 )
 
 // The key-value buckets.
@@ -52,6 +53,7 @@ func (c Config) topology() []stream {
 		{StreamDead, subject.PrefixDead, "dead", "what could not be processed, with the reason in headers", s.Dead},
 		{StreamActions, subject.PrefixActions, "actions", "response requests", s.Actions},
 		{StreamResults, subject.PrefixResults, "results", "what became of response requests", s.Results},
+		{StreamChanges, subject.PrefixChanges, "changes", "changes in clusters", s.Changes},
 	}
 }
 
@@ -69,7 +71,7 @@ func buckets() []jetstream.KeyValueConfig {
 
 // StreamNames lists the streams in the order of the flow.
 func StreamNames() []string {
-	return []string{StreamEvents, StreamEnriched, StreamSignals, StreamAlerts, StreamDead, StreamActions, StreamResults}
+	return []string{StreamEvents, StreamEnriched, StreamSignals, StreamAlerts, StreamDead, StreamActions, StreamResults, StreamChanges}
 }
 
 // Ensure makes every stream and bucket that is not there, and brings limits of

@@ -11,7 +11,12 @@ require (
 	github.com/oschwald/maxminddb-golang/v2 v2.9.0
 )
 
-require go4.org/netipx v0.0.0-20231129151722-fdeea329fbba // indirect
+require (
+	go4.org/netipx v0.0.0-20231129151722-fdeea329fbba // indirect
+	k8s.io/api v0.37.2 // indirect
+	k8s.io/apimachinery v0.37.2 // indirect
+	k8s.io/client-go v0.37.2 // indirect
+)
 
 require (
 	github.com/antithesishq/antithesis-sdk-go v0.8.0-default-no-op // indirect
