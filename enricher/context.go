@@ -8,12 +8,20 @@ import (
 
 	"github.com/gyre-sec/gyre/bus"
 	"github.com/gyre-sec/gyre/enricher/intel"
+	"github.com/gyre-sec/gyre/enricher/kube"
 	"github.com/gyre-sec/gyre/enricher/label"
 )
 
 // addContext adds the stages that the configuration asks for. Labels come last: what they are looked up by may be what
 // another stage has found.
 func (e *Enricher) addContext(cfg Config, b *bus.Bus, log *slog.Logger, reg prometheus.Registerer) error {
+	if cfg.Kube.Enabled {
+		s, err := kube.New(cfg.Kube, b, log, reg)
+		if err != nil {
+			return fmt.Errorf("enricher kube: %w", err)
+		}
+		e.stages = append(e.stages, s)
+	}
 	if cfg.Labels.Enabled() {
 		s, err := label.New(cfg.Labels, b, log, reg)
 		if err != nil {

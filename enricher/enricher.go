@@ -21,6 +21,7 @@ import (
 	"github.com/gyre-sec/gyre/enricher/account"
 	"github.com/gyre-sec/gyre/enricher/host"
 	"github.com/gyre-sec/gyre/enricher/intel"
+	"github.com/gyre-sec/gyre/enricher/kube"
 	"github.com/gyre-sec/gyre/enricher/label"
 	"github.com/gyre-sec/gyre/schemas/eventv1"
 	"github.com/gyre-sec/gyre/schemas/subject"
@@ -33,6 +34,7 @@ type Config struct {
 
 	Labels label.Config `yaml:"labels" doc:"labels from the configuration, tables and databases; see docs/context-cluster.md"`
 	Intel  intel.Config `yaml:"intel" doc:"lists of threat intelligence that this enricher reads for all evaluators"`
+	Kube   kube.Config  `yaml:"kube" doc:"a Kubernetes cluster"`
 }
 
 // DefaultConfig uses every CPU.
@@ -48,7 +50,7 @@ func (c Config) Validate() error {
 	if c.MaxNodes < 1 {
 		return fmt.Errorf("max_nodes is %d, want at least 1", c.MaxNodes)
 	}
-	return errors.Join(daemon.At("labels", c.Labels.Validate()), daemon.At("intel", c.Intel.Validate()))
+	return errors.Join(daemon.At("labels", c.Labels.Validate()), daemon.At("intel", c.Intel.Validate()), daemon.At("kube", c.Kube.Validate()))
 }
 
 // Stage adds one kind of context to the tables of a batch. It must not touch the

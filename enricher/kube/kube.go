@@ -18,7 +18,9 @@ import (
 	"sync"
 	"time"
 
+	"github.com/go-logr/logr"
 	"github.com/prometheus/client_golang/prometheus"
+	"k8s.io/klog/v2"
 
 	"github.com/gyre-sec/gyre/bus"
 	"github.com/gyre-sec/gyre/schemas/changev1"
@@ -35,6 +37,7 @@ type Stage struct {
 	cluster *cluster
 	model   *model
 	pub     *bus.Publisher
+	watches []watching
 	syncs   sync.WaitGroup
 	begun   time.Time
 
@@ -81,10 +84,39 @@ func New(cfg Config, b *bus.Bus, log *slog.Logger, reg prometheus.Registerer) (*
 	if err != nil {
 		return nil, err
 	}
-	return &Stage{
+	s := &Stage{
 		cfg: cfg, b: b, log: log, m: newMetrics(reg), cluster: c, model: newModel(cfg), logged: map[string]time.Time{},
 		pub: b.NewPublisher(bus.PublisherConfig{Stage: "enricher-kube", MaxMessages: 256}),
-	}, nil
+	}
+	s.watches = watches(cfg)
+	for _, w := range s.watches {
+		s.m.synced.WithLabelValues(w.name).Set(0)
+	}
+	s.syncs.Add(len(s.watches))
+	return s, nil
+}
+
+// watching is a resource in a namespace, or in all.
+type watching struct {
+	resource
+	namespace string
+}
+
+// watches lists what is to be watched.
+func watches(c Config) []watching {
+	var out []watching
+	for _, r := range resources(c) {
+		switch {
+		case r.changes && c.Window == 0:
+		case r.perSpace && len(c.Namespaces) > 0:
+			for _, ns := range c.Namespaces {
+				out = append(out, watching{r, ns})
+			}
+		default:
+			out = append(out, watching{r, ""})
+		}
+	}
+	return out
 }
 
 // Name is "kube".
@@ -92,37 +124,20 @@ func (*Stage) Name() string { return "kube" }
 
 // Run watches the cluster until ctx ends.
 func (s *Stage) Run(ctx context.Context) error {
-	ctx, stop := context.WithCancel(ctx)
+	ctx, stop := context.WithCancel(klog.NewContext(ctx, logr.FromSlogHandler(s.log.Handler()))) // for client-go, which else writes to stderr
 	defer stop()
 	s.begun = time.Now()
-	namespaces := s.cfg.Namespaces
-	if len(namespaces) == 0 {
-		namespaces = []string{""}
-	}
 	var wg sync.WaitGroup
 	errs := make(chan error, 1)
-	watch := func(r resource, ns string) {
-		s.m.synced.WithLabelValues(r.name).Set(0)
-		s.syncs.Add(1)
+	for _, w := range s.watches {
 		wg.Go(func() {
-			if err := s.run(ctx, r, ns); err != nil {
+			if err := s.run(ctx, w.resource, w.namespace); err != nil {
 				select {
 				case errs <- err:
 				default:
 				}
 			}
 		})
-	}
-	for _, r := range resources(s.cfg) {
-		switch {
-		case r.changes && s.cfg.Window == 0:
-		case r.perSpace:
-			for _, ns := range namespaces {
-				watch(r, ns)
-			}
-		default:
-			watch(r, "")
-		}
 	}
 	wg.Go(func() { s.recall(ctx) })
 	tick := time.NewTicker(time.Second)
@@ -296,7 +311,9 @@ func (w *words) container(c *eventv1.Container, p *record, owners []owner, servi
 			*to = w.id(s)
 		}
 	}
-	set(&c.PodUID, string(p.UID))
+	if w.b.Text(c.PodUID) != string(p.UID) { // the control group of a static pod has another uid than the pod has in the cluster
+		c.PodUID = w.id(string(p.UID))
+	}
 	set(&c.PodName, p.Name)
 	set(&c.PodNamespace, p.Namespace)
 	if len(owners) > 0 {
