@@ -51,6 +51,7 @@ type Streams struct {
 	Dead     Limits `yaml:"dead" doc:"what could not be processed"`
 	Actions  Limits `yaml:"actions" doc:"response requests"`
 	Results  Limits `yaml:"results" doc:"what became of response requests"`
+	Changes  Limits `yaml:"changes" doc:"changes in clusters"`
 }
 
 const day = 24 * time.Hour
@@ -68,6 +69,7 @@ func DefaultConfig() Config {
 			Dead:     Limits{30 * day, 256 << 20},
 			Actions:  Limits{time.Hour, 16 << 20},
 			Results:  Limits{30 * day, 256 << 20},
+			Changes:  Limits{7 * day, 256 << 20},
 		},
 	}
 }

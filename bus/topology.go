@@ -21,6 +21,7 @@ const (
 	StreamDead     = "DEAD"
 	StreamActions  = "ACTIONS"
 	StreamResults  = "RESULTS"
+	StreamChanges  = "CHANGES"
 )
 
 // The key-value buckets.
@@ -30,6 +31,10 @@ const (
 	BucketConfig = "config"
 	// BucketSilences holds what operators have silenced, by id.
 	BucketSilences = "silences"
+	// BucketContext holds tables of labels, by the name of the lookup that uses them.
+	BucketContext = "context"
+	// BucketIntel holds lists of threat intelligence; see schemas/intelv1.
+	BucketIntel = "intel"
 )
 
 type stream struct {
@@ -48,6 +53,7 @@ func (c Config) topology() []stream {
 		{StreamDead, subject.PrefixDead, "dead", "what could not be processed, with the reason in headers", s.Dead},
 		{StreamActions, subject.PrefixActions, "actions", "response requests", s.Actions},
 		{StreamResults, subject.PrefixResults, "results", "what became of response requests", s.Results},
+		{StreamChanges, subject.PrefixChanges, "changes", "changes in clusters", s.Changes},
 	}
 }
 
@@ -58,12 +64,14 @@ func buckets() []jetstream.KeyValueConfig {
 		{Bucket: BucketRules, Description: "rule files, versioned by digest", History: 64},
 		{Bucket: BucketConfig, Description: "capture policy and so on", History: 64},
 		{Bucket: BucketSilences, Description: "silences of notifications, by id", History: 8},
+		{Bucket: BucketContext, Description: "tables of labels, by lookup", History: 16},
+		{Bucket: BucketIntel, Description: "lists of threat intelligence, in chunks", History: 1},
 	}
 }
 
 // StreamNames lists the streams in the order of the flow.
 func StreamNames() []string {
-	return []string{StreamEvents, StreamEnriched, StreamSignals, StreamAlerts, StreamDead, StreamActions, StreamResults}
+	return []string{StreamEvents, StreamEnriched, StreamSignals, StreamAlerts, StreamDead, StreamActions, StreamResults, StreamChanges}
 }
 
 // Ensure makes every stream and bucket that is not there, and brings limits of

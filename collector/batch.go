@@ -32,7 +32,9 @@ type batcher struct {
 	maxBytes   int
 	maxDelay   int64
 	emit       func(spool.Item, []byte)
-	notice     func(container.Ask) // of a container that a batch names; it does not wait
+	notice     func(container.Ask)           // of a container that a batch names; it does not wait
+	sum        func(*proctable.Image) string // of the program file, nil or "" if it is not known
+	names      func(addr string) string      // of addresses, nil if nobody knows them
 }
 
 func newBatcher(cfg Config, h eventv1.Header, firstSeq uint64, emit func(spool.Item, []byte)) *batcher {
@@ -132,6 +134,9 @@ func (x *batcher) enter(img *proctable.Image, parent int32) int32 {
 		}
 		p.Container = c
 	}
+	if x.sum != nil {
+		p.ExeHash = b.InternString(x.sum(img))
+	}
 	row := b.AddProc(p)
 	img.Mark(x.gen, row)
 	return row
@@ -184,6 +189,9 @@ func (x *batcher) flush() {
 	}
 	if x.b.Empty() {
 		return
+	}
+	if x.names != nil {
+		x.b.Name(x.names)
 	}
 	x.emit(spool.Item{ID: x.id(), Events: x.b.Count(), First: x.b.FirstSeq(), Lost: lost}, x.b.Encode())
 	x.reset()

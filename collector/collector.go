@@ -29,6 +29,8 @@ import (
 	"github.com/gyre-sec/gyre/bus"
 	"github.com/gyre-sec/gyre/collector/action"
 	"github.com/gyre-sec/gyre/collector/decode"
+	"github.com/gyre-sec/gyre/collector/dnsname"
+	"github.com/gyre-sec/gyre/collector/exehash"
 	"github.com/gyre-sec/gyre/collector/policy"
 	"github.com/gyre-sec/gyre/collector/probe"
 	"github.com/gyre-sec/gyre/collector/procfs"
@@ -59,9 +61,11 @@ type Collector struct {
 	dropped       atomic.Uint64    // events in batches that were dropped, not reported yet
 	actions       *action.Executor // nil without a policy
 	containers    *containers
-	cloud         atomic.Pointer[factv1.Cloud] // nil until the metadata service has answered
-	life          context.Context              // of a run; ends when reading does
-	asks          chan func()                  // for the reading goroutine
+	cloud         atomic.Pointer[factv1.Cloud]      // nil until the metadata service has answered
+	life          context.Context                   // of a run; ends when reading does
+	asks          chan func()                       // for the reading goroutine
+	hasher        *exehash.Hasher[*proctable.Image] // nil if it is off
+	names         *dnsname.Table                    // nil if it is off, or this process may not listen
 
 	// Of the reading goroutine.
 	dec      *decode.Decoder
@@ -98,6 +102,12 @@ func New(cfg Config, src Source, b *bus.Bus, log *slog.Logger, reg prometheus.Re
 	}
 	c.inForce.Store(&inForce{})
 	c.spool = c.newSpool(reg)
+	if cfg.Hash.Enabled && c.live {
+		c.hasher = exehash.New[*proctable.Image](cfg.Hash, reg)
+	}
+	if cfg.DNS.Enabled && c.live {
+		c.names = dnsname.New(cfg.DNS, reg)
+	}
 	return c, c.allowActions(reg)
 }
 
@@ -177,6 +187,10 @@ func (c *Collector) start() error {
 	if c.live && c.cfg.Containers.Enabled {
 		c.batch.notice = c.containers.notice
 	}
+	if c.hasher != nil {
+		c.batch.sum = c.exeSum
+	}
+	c.listenDNS()
 	c.polled = time.Now()
 	return c.applyPolicy(&c.cfg.Capture, policy.Groups(c.cfg.Capture.Mute.Cgroups))
 }
@@ -280,6 +294,7 @@ func (c *Collector) idle() {
 	now := c.now()
 	c.batch.due(now)
 	c.answer()
+	c.tellSums()
 	for more := true; more; {
 		select {
 		case f := <-c.found:

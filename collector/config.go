@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/gyre-sec/gyre/collector/container"
+	"github.com/gyre-sec/gyre/collector/dnsname"
+	"github.com/gyre-sec/gyre/collector/exehash"
 	"github.com/gyre-sec/gyre/collector/policy"
 	"github.com/gyre-sec/gyre/daemon"
 )
@@ -40,6 +42,8 @@ type Config struct {
 	Containers  container.Config  `yaml:"containers" doc:"where the facts about this node's containers come from"`
 	Labels      map[string]string `yaml:"labels" doc:"labels of this node, for rules (node.label) and queries"`
 	Cloud       bool              `yaml:"cloud" doc:"ask the metadata service of AWS, Google Cloud or Azure at 169.254.169.254 where this machine runs"`
+	Hash        exehash.Config    `yaml:"hash" doc:"sums of program files"`
+	DNS         dnsname.Config    `yaml:"dns" doc:"names of addresses"`
 	// ActionsPolicy is the file that [action.LoadPolicy] reads.
 	ActionsPolicy string `yaml:"actions_policy" doc:"file that says which response actions this node allows; empty means none"`
 }
@@ -52,7 +56,7 @@ func DefaultConfig() Config {
 		Source: "live", ReplaySpeed: 1, Mode: "auto", RingBuffer: 8 * daemon.MiB,
 		BatchEvents: 256, BatchBytes: 64 * daemon.KiB, BatchDelay: 10 * time.Millisecond,
 		Spool: 64 * daemon.MiB, SpoolDisk: daemon.GiB, SpoolSync: "1s", SpoolKeep: 2 * time.Minute, InFlight: 64, MaxProcs: 1 << 18, StopTimeout: 2 * time.Second, Drop: true,
-		Capture: policy.Default(), Containers: container.DefaultConfig(),
+		Capture: policy.Default(), Containers: container.DefaultConfig(), Hash: exehash.DefaultConfig(), DNS: dnsname.DefaultConfig(),
 	}
 }
 
@@ -104,6 +108,12 @@ func (c Config) Validate() error {
 	}
 	if c.MaxProcs < 1024 {
 		add("max_processes is %d, want at least 1024", c.MaxProcs)
+	}
+	if err := daemon.At("hash", c.Hash.Validate()); err != nil {
+		errs = append(errs, err)
+	}
+	if err := daemon.At("dns", c.DNS.Validate()); err != nil {
+		errs = append(errs, err)
 	}
 	if c.StopTimeout <= 0 {
 		add("stop_timeout is %s, want above 0", c.StopTimeout)

@@ -28,6 +28,12 @@ func (c *Collector) helpers(ctx context.Context) *sync.WaitGroup {
 		wg.Go(func() { c.askCloud(ctx) })
 	}
 	wg.Go(func() { c.followPolicy(ctx) })
+	if c.hasher != nil {
+		wg.Go(func() { c.hasher.Run(ctx) })
+	}
+	if c.names != nil {
+		wg.Go(func() { c.learnNames(ctx) })
+	}
 	if c.actions != nil {
 		wg.Go(func() { c.act(ctx) })
 	}

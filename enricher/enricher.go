@@ -21,6 +21,9 @@ import (
 	"github.com/gyre-sec/gyre/enricher/account"
 	"github.com/gyre-sec/gyre/enricher/container"
 	"github.com/gyre-sec/gyre/enricher/host"
+	"github.com/gyre-sec/gyre/enricher/intel"
+	"github.com/gyre-sec/gyre/enricher/kube"
+	"github.com/gyre-sec/gyre/enricher/label"
 	"github.com/gyre-sec/gyre/schemas/eventv1"
 	"github.com/gyre-sec/gyre/schemas/subject"
 )
@@ -31,11 +34,14 @@ type Config struct {
 	MaxNodes int `yaml:"max_nodes" doc:"nodes whose facts are kept in memory"`
 
 	Containers container.Config `yaml:"containers" doc:"facts of containers, which nodes publish beside their events"`
+	Labels     label.Config     `yaml:"labels" doc:"labels from the configuration, tables and databases; see docs/context-cluster.md"`
+	Intel      intel.Config     `yaml:"intel" doc:"lists of threat intelligence that this enricher reads for all evaluators"`
+	Kube       kube.Config      `yaml:"kube" doc:"a Kubernetes cluster"`
 }
 
 // DefaultConfig uses every CPU.
 func DefaultConfig() Config {
-	return Config{MaxNodes: 10_000, Containers: container.DefaultConfig()}
+	return Config{MaxNodes: 10_000, Containers: container.DefaultConfig(), Labels: label.DefaultConfig(), Intel: intel.DefaultConfig()}
 }
 
 // Validate checks the configuration.
@@ -46,7 +52,7 @@ func (c Config) Validate() error {
 	if c.MaxNodes < 1 {
 		return fmt.Errorf("max_nodes is %d, want at least 1", c.MaxNodes)
 	}
-	return daemon.At("containers", c.Containers.Validate())
+	return errors.Join(daemon.At("containers", c.Containers.Validate()), daemon.At("labels", c.Labels.Validate()), daemon.At("intel", c.Intel.Validate()), daemon.At("kube", c.Kube.Validate()))
 }
 
 // Stage adds one kind of context to the tables of a batch. It must not touch the
@@ -63,6 +69,7 @@ type Enricher struct {
 	log     *slog.Logger
 	stages  []Stage
 	hold    *hold
+	feeder  *intel.Feeder // nil without lists
 	worker  *bus.Worker
 	out     *bus.Publisher
 	pool    sync.Pool
@@ -98,6 +105,9 @@ func New(cfg Config, b *bus.Bus, log *slog.Logger, reg prometheus.Registerer) (*
 	if err := errors.Join(reg.Register(e.batches), reg.Register(e.events), reg.Register(e.errs)); err != nil {
 		return nil, fmt.Errorf("register enricher metrics: %w", err)
 	}
+	if err := e.addContext(cfg, b, log, reg); err != nil {
+		return nil, err
+	}
 	e.pool.New = func() any { return &state{dec: eventv1.NewDecoder(), enc: eventv1.NewEncoder()} }
 	workers := cfg.Workers
 	if workers == 0 {
@@ -121,6 +131,9 @@ func (e *Enricher) Run(ctx context.Context) error {
 				e.log.Error("stage stopped", "stage", s.Name(), "err", err)
 			}
 		})
+	}
+	if e.feeder != nil {
+		wg.Go(func() { _ = e.feeder.Run(facts) })
 	}
 	err := e.worker.Run(ctx)
 	e.hold.Wait()

@@ -2,6 +2,7 @@ package evaluator
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/gyre-sec/gyre/evaluator/ruleset"
@@ -46,8 +47,23 @@ func newAlert(r *ruleset.Rule, digest string, v *field.View, out []byte) alertv1
 	if c := b.Container(p.Container); c != nil {
 		a.Container = alertv1.Container{ID: b.Text(c.ID), Name: b.Text(c.Name), Image: b.Text(c.Image)}
 		a.K8s = alertv1.K8s{Namespace: b.Text(c.PodNamespace), Pod: b.Text(c.PodName)}
+		a.Fields = withChanges(a.Fields, v)
 	}
 	return a
+}
+
+// fieldChanges are what changed of late in what a pod runs by: every alert of the pod has them.
+const fieldChanges = "k8s.changes"
+
+func withChanges(fields []alertv1.Field, v *field.View) []alertv1.Field {
+	f, ok := field.Lookup(fieldChanges)
+	if !ok || slices.ContainsFunc(fields, func(x alertv1.Field) bool { return x.Name == fieldChanges }) {
+		return fields
+	}
+	if x := f.Value(v); x != nil {
+		fields = append(fields, alertv1.Field{Name: fieldChanges, Value: bounded(x)})
+	}
+	return fields
 }
 
 func lineage(b *eventv1.Batch, row int32) []alertv1.Process {

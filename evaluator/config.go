@@ -25,6 +25,8 @@ type Config struct {
 	Concurrency int           `yaml:"concurrency" doc:"batches evaluated at once; 0 means one per CPU"`
 	MaxRules    int           `yaml:"max_rules" doc:"rules allowed in all files together"`
 
+	Intel string `yaml:"intel" doc:"NATS key-value bucket with lists of threat intelligence, for the fields intel.*; empty for none"`
+
 	FalcoMatching string   `yaml:"falco_matching" doc:"of the rules from Falco files that match an event, first: only the first one raises an alert, as in Falco; all: each does"`
 	FalcoPriority string   `yaml:"falco_priority" doc:"rules from Falco files of a less severe priority are left out; empty for none"`
 	FalcoDisable  []string `yaml:"falco_disable" doc:"rules from Falco files to switch off: names, with * and ?, or tag:NAME"`
@@ -35,7 +37,7 @@ type Config struct {
 
 // DefaultConfig is the shipped rules and the set "default" of the bucket "rules".
 func DefaultConfig() Config {
-	return Config{Builtin: true, KV: "rules", RuleSet: "default", Poll: 2 * time.Second, MaxRules: 10_000, FalcoMatching: matchFirst}
+	return Config{Builtin: true, KV: "rules", RuleSet: "default", Intel: "intel", Poll: 2 * time.Second, MaxRules: 10_000, FalcoMatching: matchFirst}
 }
 
 // Validate checks what can be checked without a server.

@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/gyre-sec/gyre/bus"
+	"github.com/gyre-sec/gyre/evaluator/intel"
 )
 
 // Durable is the name of the consumer that evaluators share.
@@ -26,6 +27,9 @@ const Durable = "evaluator"
 
 // grace is how long alerts in flight may take at the end.
 const grace = 2 * time.Second
+
+// intelWait is how long the first event waits for the lists of threat intelligence.
+const intelWait = 30 * time.Second
 
 // Info describes the rules in force.
 type Info struct {
@@ -52,7 +56,8 @@ type Evaluator struct {
 	current  atomic.Pointer[generation]
 	changed  chan struct{}
 	throttle *throttle
-	tried    [32]byte // of the last attempt to load; New, then follow only
+	intel    *intel.Watch // nil without a bucket
+	tried    [32]byte     // of the last attempt to load; New, then follow only
 
 	mu     sync.Mutex
 	remote remote
@@ -67,6 +72,9 @@ func New(cfg Config, b *bus.Bus, log *slog.Logger, reg prometheus.Registerer) (*
 	e := &Evaluator{
 		cfg: cfg, bus: b, log: log, m: newMetrics(reg), throttle: newThrottle(maxThrottled), changed: make(chan struct{}, 1),
 		pub: b.NewPublisher(bus.PublisherConfig{Stage: "evaluator", MaxMessages: 1024}),
+	}
+	if cfg.Intel != "" {
+		e.intel = intel.NewWatch(b, cfg.Intel, log, reg)
 	}
 	if err := e.load(); err != nil {
 		return nil, err
@@ -98,11 +106,23 @@ func (e *Evaluator) Run(ctx context.Context) error {
 	} else {
 		g.Go(func() error { return e.watchKV(gctx, sync.OnceFunc(func() { close(first) })) })
 	}
+	if e.intel != nil {
+		g.Go(func() error { return e.intel.Run(gctx) })
+	}
 	g.Go(func() error {
 		select {
 		case <-first:
 		case <-gctx.Done():
 			return nil
+		}
+		if e.intel != nil {
+			select {
+			case <-e.intel.Ready():
+			case <-gctx.Done():
+				return nil
+			case <-time.After(intelWait):
+				e.log.Warn("threat intelligence is not read yet, events are evaluated without it until it is")
+			}
 		}
 		if !e.settled(gctx) {
 			return nil
@@ -141,6 +161,9 @@ func (e *Evaluator) handle(ctx context.Context, d *bus.Delivery) error {
 	gen := e.current.Load()
 	w := gen.pool.Get().(*work)
 	defer gen.pool.Put(w)
+	if e.intel != nil {
+		w.view.Indicators(e.intel.Set())
+	}
 	if err := w.run(d.Data); err != nil {
 		e.m.bad.Inc()
 		return bus.Permanent(fmt.Errorf("evaluate batch: %w", err))

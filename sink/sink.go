@@ -88,6 +88,7 @@ type Sink struct {
 	routing *routing
 	outputs []*delivery
 	ingest  *ingest.Server // nil if there is none
+	changes *bus.Worker    // nil without storage
 }
 
 // New returns a Sink that stores into store, or one that only delivers if store is nil; w is where the stdout output writes.
@@ -102,6 +103,9 @@ func New(cfg Config, b *bus.Bus, store *clickhouse.Store, w io.Writer, log *slog
 	s := &Sink{b: b, log: log, routing: r}
 	if store != nil {
 		if s.storage, err = newStorage(cfg, b, store, log, reg); err != nil {
+			return nil, err
+		}
+		if s.changes, err = newChanges(b, store, reg); err != nil {
 			return nil, err
 		}
 	}
@@ -137,6 +141,7 @@ func (s *Sink) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	if s.storage != nil {
 		g.Go(func() error { return s.storage.run(ctx) })
+		g.Go(func() error { return s.changes.Run(ctx) })
 	}
 	if s.ingest != nil {
 		g.Go(func() error { return s.ingest.Run(ctx) })

@@ -62,7 +62,7 @@ func (p *Policy) Validate() error {
 		for _, name := range list {
 			k, ok := eventv1.ParseKind(name)
 			switch {
-			case !ok || k == eventv1.ResponseAction:
+			case !ok || k.IsSynthetic():
 				add(key, "docs/events.md lists the kinds", "there is no kind %q to capture", name)
 			case key == "full" && !k.IsOpen():
 				add(key, "name open, openat, openat2 or creat", "%q is never folded", name)
@@ -103,7 +103,7 @@ const maxMutes = 1024
 func (p *Policy) Selected() []eventv1.Kind {
 	want := map[eventv1.Kind]bool{}
 	for _, k := range eventv1.Kinds() {
-		want[k] = len(p.Kinds) == 0 && k != eventv1.Write && k != eventv1.ResponseAction
+		want[k] = len(p.Kinds) == 0 && k != eventv1.Write && !k.IsSynthetic()
 	}
 	for _, name := range p.Kinds {
 		if k, ok := eventv1.ParseKind(name); ok {

@@ -12,7 +12,7 @@ import (
 func TestSelected(t *testing.T) {
 	p := Default()
 	all := p.Selected()
-	if slices.Contains(all, eventv1.Write) || !slices.Contains(all, eventv1.Ptrace) || slices.Contains(all, eventv1.ResponseAction) || len(all) != len(eventv1.Kinds())-2 {
+	if slices.Contains(all, eventv1.Write) || !slices.Contains(all, eventv1.Ptrace) || slices.Contains(all, eventv1.ResponseAction) || len(all) != len(eventv1.Kinds())-3 {
 		t.Errorf("by default %d kinds", len(all))
 	}
 	p = Policy{Kinds: []string{"write", "connect", "bind"}, Without: []string{"bind"}}

@@ -7,7 +7,7 @@
 // The form is msgpack arrays, never maps:
 //
 //	Batch = [version, node, boot_id, source, first_seq, base_time, boot_time, lost[[kind, n]...], strings[], procs[], containers[],
-//	         users[], labels[[key, value]...], count, events(bin)]
+//	         users[], labels[[key, value]...], count, events(bin), addresses[], pods[]]
 //	Event = [kind, seq_delta, time_delta, proc, tid, ret, cpu, flags, args...]
 //
 // A repeated string stands once in strings and is named by its index; index 0 is
@@ -22,6 +22,7 @@
 package eventv1
 
 import (
+	"encoding/hex"
 	"errors"
 	"strconv"
 )
@@ -59,6 +60,9 @@ type Batch struct {
 	// Count is the number of events in Events.
 	Count  int
 	Events []byte
+	// Addresses are the IP addresses that events mention, sorted by Addr; Pods the pods of containers.
+	Addresses []NetAddr
+	Pods      []Pod
 
 	derived []derived
 }
@@ -131,6 +135,10 @@ type Proc struct {
 	// User, LoginUser are rows of the user table, -1 until enrichment finds them; Group is the group's name.
 	User, LoginUser int32
 	Group           StrID
+	// ExeHash is the SHA-256 of the program file, 32 bytes, empty while it is not known.
+	ExeHash StrID
+	// Labels are what lookups of the enricher know of the process.
+	Labels []Label
 }
 
 // User is a row of the user table. Container is the row of the container whose
@@ -139,6 +147,8 @@ type User struct {
 	UID               uint32
 	Container         int32
 	Name, Home, Shell StrID
+	// Labels are what lookups of the enricher know of the user.
+	Labels []Label
 }
 
 // Text returns a string of the table; an index outside of it gives "".
@@ -212,13 +222,31 @@ func (b *Batch) ExecID(p *Proc) string {
 type derived struct {
 	args, cmdline, exeline string
 	have                   bool
+	hash                   string
 }
 
-func (b *Batch) derive(row int32) *derived {
+func (b *Batch) derivedOf(row int32) *derived {
 	if len(b.derived) < len(b.Procs) {
 		b.derived = make([]derived, len(b.Procs))
 	}
-	d := &b.derived[row]
+	return &b.derived[row]
+}
+
+// ExeSum is the SHA-256 of the program file in hexadecimal, "" while it is not known.
+func (b *Batch) ExeSum(row int32) string {
+	p := b.Proc(row)
+	if p == nil || p.ExeHash == 0 {
+		return ""
+	}
+	d := b.derivedOf(row)
+	if d.hash == "" {
+		d.hash = hex.EncodeToString([]byte(b.Text(p.ExeHash)))
+	}
+	return d.hash
+}
+
+func (b *Batch) derive(row int32) *derived {
+	d := b.derivedOf(row)
 	if d.have {
 		return d
 	}

@@ -19,6 +19,7 @@ type Builder struct {
 	rows    int
 	seq     uint64
 	time    int64
+	noted   []bool // by string: it is in the address table
 }
 
 // NewBuilder returns a Builder; call [Builder.Reset] before use.
@@ -38,9 +39,10 @@ func (b *Builder) Reset(h Header) {
 	b.batch = Batch{
 		Node: h.Node, BootID: h.BootID, Source: h.Source, BootTime: h.BootTime,
 		Lost: old.Lost[:0], Strings: append(old.Strings[:0], ""), Procs: old.Procs[:0],
-		Containers: old.Containers[:0], Users: old.Users[:0], Labels: old.Labels[:0],
+		Containers: old.Containers[:0], Users: old.Users[:0], Labels: old.Labels[:0], Addresses: old.Addresses[:0], Pods: old.Pods[:0],
 	}
 	clear(b.strings)
+	clear(b.noted)
 	b.events.Reset()
 	b.text, b.rows, b.seq, b.time = 0, 0, 0, 0
 }
@@ -127,6 +129,13 @@ func (b *Builder) Add(e *Event) {
 	if n == 0 && e.Kind.Known() {
 		n = len(kinds[e.Kind].Args)
 	}
+	if e.Kind.Known() {
+		for _, i := range addressArgs[e.Kind] {
+			if int(i) < n && e.Args[i] != 0 {
+				b.note(StrID(e.Args[i]))
+			}
+		}
+	}
 	x := b.events
 	x.Array(eventLen + n)
 	x.Uint(uint64(e.Kind))
@@ -142,6 +151,26 @@ func (b *Builder) Add(e *Event) {
 	}
 	b.seq, b.time = e.Seq, e.Time
 	b.batch.Count++
+}
+
+// note enters an address into its table.
+func (b *Builder) note(id StrID) {
+	if n := len(b.batch.Strings); n > len(b.noted) {
+		b.noted = append(b.noted, make([]bool, n-len(b.noted))...)
+	}
+	if int(id) < len(b.noted) && !b.noted[id] {
+		b.noted[id] = true
+		b.batch.Addresses = append(b.batch.Addresses, NetAddr{Addr: id})
+		b.rows += 8
+	}
+}
+
+// Name gives the addresses of the batch the names that names knows them by; its argument has 4 or 16 bytes.
+func (b *Builder) Name(names func(addr string) string) {
+	for i := range b.batch.Addresses {
+		a := &b.batch.Addresses[i]
+		a.Name = b.InternString(names(b.batch.Strings[a.Addr]))
+	}
 }
 
 // Count is the number of events added.
@@ -166,5 +195,6 @@ func (b *Builder) Size() int { return 64 + b.text + b.rows + b.events.Len() }
 // Encode returns the wire form; it is valid until the next call.
 func (b *Builder) Encode() []byte {
 	b.batch.Events = b.events.Data()
+	sortAddresses(b.batch.Addresses)
 	return b.enc.Encode(&b.batch)
 }

@@ -121,7 +121,7 @@ func TestContainerColumns(t *testing.T) {
 
 func TestUnknownTrailingElementsAreSkipped(t *testing.T) {
 	e := wire.NewEncoder()
-	e.Array(17)
+	e.Array(19)
 	e.Int(eventv1.Version)
 	for _, s := range []string{"n", "boot", "syscall"} {
 		e.String(s)
@@ -144,6 +144,8 @@ func TestUnknownTrailingElementsAreSkipped(t *testing.T) {
 	ev.Int(9)
 	ev.Int(9)
 	e.Bytes(ev.Data())
+	e.Array(0)
+	e.Array(0)
 	e.Array(1)
 	e.String("new in a later release")
 	e.Bool(true)
@@ -166,7 +168,7 @@ func TestHostileInput(t *testing.T) {
 		}
 	}
 	v2 := append([]byte(nil), good...)
-	v2[1] = 2
+	v2[3] = 2 // behind the header of an array of more than 15
 	if err := d.Decode(v2, &b); !errors.Is(err, eventv1.ErrVersion) {
 		t.Errorf("version 2: %v", err)
 	}

@@ -136,8 +136,11 @@ const (
 	// [ResponseAction] is no syscall: a response action was executed or refused on the node.
 	ResponseAction Kind = 106
 
+	// [ExeHash] is no syscall: the SHA-256 of a program file became known after a batch with a process that runs it had gone.
+	ExeHash Kind = 107
+
 	// KindCount is one more than the highest kind.
-	KindCount = 107
+	KindCount = 108
 )
 
 // ArgType says how an argument's integer is to be read.
@@ -346,6 +349,9 @@ func (k Kind) IsMessage() bool { return k >= Sendto && k <= Recvmsg }
 
 // IsAccept tells whether the kind takes a connection.
 func (k Kind) IsAccept() bool { return k == Accept || k == Accept4 }
+
+// IsSynthetic tells whether the collector makes the event itself, so that there is nothing to capture.
+func (k Kind) IsSynthetic() bool { return k == ResponseAction || k == ExeHash }
 
 // IsRename tells whether the kind renames a file.
 func (k Kind) IsRename() bool { return k >= Rename && k <= Renameat2 }

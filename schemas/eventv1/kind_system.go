@@ -44,6 +44,9 @@ var systemKinds = map[Kind]Info{
 	Userfaultfd:  {"userfaultfd", "memory", "handling of page faults in user space was begun", []Arg{{"fd", FD, "the new descriptor, -1 if the call failed"}, {"flags", OpenFlags, "O_CLOEXEC, O_NONBLOCK, and UFFD_USER_MODE_ONLY, which is 1"}}},
 	IoUringSetup: {"io_uring_setup", "system", "an io_uring was made, or could not be", []Arg{{"fd", FD, "the new descriptor, -1 if the call failed"}, {"entries", Int, "size of the submission queue"}, {"flags", Hex, "IORING_SETUP_* flags"}}},
 
+	ExeHash: {"exehash", "process", "the SHA-256 of a program file became known, after the first events of the process", []Arg{
+		{"sha256", Text, "the sum in hexadecimal"}, {"path", Path, "path of the program file"}, {"size", Int, "bytes of the file"},
+	}},
 	ResponseAction: {"response_action", "response", "a response action was executed on the node, or refused", []Arg{
 		{"action", Text, "what was asked for"}, {"status", Text, "executed, refused or failed"}, {"reason", Text, "why"}, {"request", Text, "id of the request"}, {"target", Text, "exec id or container id of the target"}, {"key", Text, "name of the key that signed the request"},
 	}},

@@ -13,6 +13,18 @@ func table() [KindCount]Info {
 	return t
 }
 
+// addressArgs lists the positions of IP addresses among the arguments of each kind.
+var addressArgs = func() (at [KindCount][]uint8) {
+	for k := range kinds {
+		for i, a := range kinds[k].Args {
+			if a.Type == Address {
+				at[k] = append(at[k], uint8(i))
+			}
+		}
+	}
+	return at
+}()
+
 // The arguments that describe the file and the socket of a descriptor.
 
 func file(path, doc string) []Arg {

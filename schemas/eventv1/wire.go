@@ -15,7 +15,7 @@ const (
 	maxEvents  = 1 << 20
 )
 
-// headerLen, procLen and so on are the numbers of elements that this release writes.
+// headerLen, procLen and so on are the numbers of elements of the first release; what came later is behind them.
 const (
 	headerLen = 15
 	procLen   = 41
@@ -33,7 +33,7 @@ func NewEncoder() *Encoder { return &Encoder{e: wire.NewEncoder()} }
 func (x *Encoder) Encode(b *Batch) []byte {
 	e := x.e
 	e.Reset()
-	e.Array(headerLen)
+	e.Array(headerLen + contextLen)
 	e.Int(Version)
 	e.String(b.Node)
 	e.String(b.BootID)
@@ -62,14 +62,16 @@ func (x *Encoder) Encode(b *Batch) []byte {
 	e.Array(len(b.Users))
 	for i := range b.Users {
 		u := &b.Users[i]
-		e.Array(userLen)
+		e.Array(userLen + 1)
 		e.Uint(uint64(u.UID))
 		e.Int(int64(u.Container))
 		ids(e, u.Name, u.Home, u.Shell)
+		encodeLabels(e, u.Labels)
 	}
 	encodeLabels(e, b.Labels)
 	e.Uint(uint64(b.Count))
 	e.Bytes(b.Events)
+	encodeContext(e, b)
 	return e.Data()
 }
 
@@ -99,7 +101,7 @@ func encodeLabels(e *wire.Encoder, l []Label) {
 }
 
 func (p *Proc) encode(e *wire.Encoder) {
-	e.Array(procLen)
+	e.Array(procLen + 2)
 	u32s(e, p.PID, p.PPID, p.ExecCount)
 	e.Int(int64(p.Parent))
 	e.Int(p.Start)
@@ -123,7 +125,8 @@ func (p *Proc) encode(e *wire.Encoder) {
 	e.Uint(uint64(p.Flags))
 	e.Int(int64(p.User))
 	e.Int(int64(p.LoginUser))
-	ids(e, p.Group)
+	ids(e, p.Group, p.ExeHash)
+	encodeLabels(e, p.Labels)
 }
 
 // Decoder decodes batches. It is not safe for concurrent use.
@@ -171,7 +174,7 @@ func (x *Decoder) Decode(data []byte, b *Batch) error {
 		d.Fail("%d events, at most %d are possible", c, maxEvents)
 	}
 	b.Events = d.Bytes()
-	d.Skip(n - headerLen)
+	x.context(b, n-headerLen)
 	if d.Err() == nil && b.Count*eventLen > len(b.Events) {
 		d.Fail("%d events in %d bytes", b.Count, len(b.Events))
 	}
@@ -192,8 +195,11 @@ func (x *Decoder) tables(b *Batch) {
 	for i := range b.Users {
 		u := &b.Users[i]
 		m := x.row("user", userLen)
-		*u = User{UID: d.Uint32(), Container: d.Index("container", len(b.Containers)), Name: x.str(), Home: x.str(), Shell: x.str()}
-		d.Skip(m - userLen)
+		*u = User{UID: d.Uint32(), Container: d.Index("container", len(b.Containers)), Name: x.str(), Home: x.str(), Shell: x.str(), Labels: u.Labels[:0]}
+		if m > userLen {
+			u.Labels = x.labels(u.Labels)
+		}
+		d.Skip(m - userLen - 1)
 	}
 	b.Labels = x.labels(b.Labels[:0])
 	for i := range b.Procs {
@@ -266,6 +272,12 @@ func (x *Decoder) proc(p *Proc, rows int) {
 	p.ExeIno, p.ExeDev, p.ExeCtime, p.ExeMtime = d.Uint(), d.Uint(), d.Int(), d.Int()
 	p.Flags = ProcFlag(d.Uint32())
 	p.User, p.LoginUser = d.Index("user", maxRows), d.Index("user", maxRows)
-	p.Group = x.str()
-	d.Skip(n - procLen)
+	p.Group, p.ExeHash, p.Labels = x.str(), 0, p.Labels[:0]
+	if n > procLen {
+		p.ExeHash = x.str()
+	}
+	if n > procLen+1 {
+		p.Labels = x.labels(p.Labels)
+	}
+	d.Skip(n - procLen - 2)
 }

@@ -42,6 +42,16 @@ func userFields() []Field {
 		userStr("user.name", "name of the user", acting, name),
 		userStr("user.homedir", "home directory of the user", acting, func(u *eventv1.User) eventv1.StrID { return u.Home }),
 		userStr("user.shell", "login shell of the user", acting, func(u *eventv1.User) eventv1.StrID { return u.Shell }),
+		list("user.label", FromUser, "labels of the user from lookups, name=value", func(v *View) ([]string, bool) {
+			if v.p == nil {
+				return nil, false
+			}
+			u := v.b.User(v.p.User)
+			if u == nil || len(u.Labels) == 0 {
+				return nil, false
+			}
+			return v.labels(u.Labels), true
+		}),
 		uid("user.loginuid", "user id of the login session, -1 for none", func(p *eventv1.Proc) uint32 { return p.LoginUID }),
 		userStr("user.loginname", "name of the user of the login session", login, name),
 		uid("group.gid", "group id of the process", func(p *eventv1.Proc) uint32 { return p.GID }),
@@ -114,6 +124,13 @@ func containerFields() []Field {
 			c := v.container()
 			return c != nil && c.Flags&eventv1.ContainerIncomplete != 0, c != nil
 		}),
+		list("container.label", FromContainer, "labels of the container, name=value", func(v *View) ([]string, bool) {
+			c := v.container()
+			if c == nil || len(c.Labels) == 0 {
+				return nil, false
+			}
+			return v.labels(c.Labels), true
+		}),
 		ctrStr("k8s.ns.name", "Kubernetes namespace of the pod", func(c *eventv1.Container) eventv1.StrID { return c.PodNamespace }),
 		ctrStr("k8s.pod.name", "name of the pod", func(c *eventv1.Container) eventv1.StrID { return c.PodName }),
 		ctrStr("k8s.pod.uid", "uid of the pod", func(c *eventv1.Container) eventv1.StrID { return c.PodUID }),
@@ -148,12 +165,14 @@ func nodeFields() []Field {
 		label("node.cloud.account", "account, project or subscription in the cloud", LabelCloud+"account"),
 		label("node.cloud.instance_id", "id of the virtual machine in the cloud", LabelCloud+"instance_id"),
 		label("node.cloud.instance_type", "type of the virtual machine in the cloud", LabelCloud+"instance_type"),
-		list("node.label", FromNode, "labels that the node's configuration sets, NAME=value", func(v *View) ([]string, bool) {
+		list("node.label", FromNode, "labels of the node, NAME=value: what its configuration sets and what the enricher's adds", func(v *View) ([]string, bool) {
 			var out []string
 			for _, l := range v.b.Labels {
-				if name, ok := strings.CutPrefix(v.b.Text(l.Key), LabelNode); ok {
-					out = append(out, name+"="+v.b.Text(l.Value))
+				key := v.b.Text(l.Key)
+				if strings.HasPrefix(key, LabelCloud) {
+					continue
 				}
+				out = append(out, strings.TrimPrefix(key, LabelNode)+"="+v.b.Text(l.Value))
 			}
 			slices.Sort(out)
 			return out, len(out) > 0

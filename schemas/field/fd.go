@@ -23,6 +23,8 @@ type fdInfo struct {
 	l4, family string
 	local      netip.AddrPort
 	remote     netip.AddrPort
+	localID    eventv1.StrID // of the addresses, in the string table
+	remoteID   eventv1.StrID
 	server     bool // the local end is the server
 	hasAddr    bool
 	connected  bool
@@ -165,8 +167,9 @@ func (v *View) readSocket(at int) {
 		return
 	}
 	f.l4 = protocolOf(e.Args[at+sockProto], e.Args[at+sockType])
-	src, sok := address(v.b.Text(e.Str(at + sockSAddr)))
-	dst, dok := address(v.b.Text(e.Str(at + sockDAddr)))
+	f.localID, f.remoteID = e.Str(at+sockSAddr), e.Str(at+sockDAddr)
+	src, sok := address(v.b.Text(f.localID))
+	dst, dok := address(v.b.Text(f.remoteID))
 	f.hasAddr = sok || dok
 	f.local = netip.AddrPortFrom(src, uint16(e.Args[at+sockSPort]))
 	f.remote = netip.AddrPortFrom(dst, uint16(e.Args[at+sockDPort]))

@@ -48,6 +48,7 @@ const (
 	FromUser      = "user"
 	FromContainer = "container"
 	FromNode      = "node"
+	FromIntel     = "intel"
 )
 
 // Field is a row of the catalogue. Exactly one accessor is set, the one of its
@@ -56,7 +57,7 @@ type Field struct {
 	Name string
 	Type Type
 	Doc  string
-	// From names the table that the value comes from: event, process, user, container or node.
+	// From names the table that the value comes from: event, process, user, container, node or intel.
 	From string
 	// Kinds are the kinds that can have the field; nil means all.
 	Kinds []eventv1.Kind
@@ -108,7 +109,7 @@ var catalogue, byName = build()
 
 func build() ([]*Field, map[string]*Field) {
 	var all []*Field
-	for _, part := range [][]Field{evtFields(), argFields(), procFields(), ancestorFields(), fdFields(), userFields(), containerFields(), moreContainerFields(), nodeFields()} {
+	for _, part := range [][]Field{evtFields(), argFields(), procFields(), ancestorFields(), fdFields(), netAddrFields(), userFields(), containerFields(), moreContainerFields(), podFields(), nodeFields(), intelFields()} {
 		for i := range part {
 			all = append(all, &part[i])
 		}

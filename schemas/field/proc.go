@@ -145,6 +145,13 @@ func procFields() []Field {
 			d := v.b.BootTime + v.p.Start - v.p.ExeCtime
 			return d, d > 0
 		}),
+		procStr("proc.exe_sha256", "SHA-256 of the program file in hexadecimal, while it is known: see the event type exehash", func(v *View, _ *eventv1.Proc) string { return v.b.ExeSum(v.e.Proc) }),
+		list("proc.label", FromProcess, "labels of the process from lookups, name=value", func(v *View) ([]string, bool) {
+			if v.p == nil || len(v.p.Labels) == 0 {
+				return nil, false
+			}
+			return v.labels(v.p.Labels), true
+		}),
 		procFlag("proc.is_exe_writable", "the process may write its own program file", eventv1.ProcExeWritable),
 		procFlag("proc.is_exe_upper_layer", "the program lies in the upper layer of an overlay file system", eventv1.ProcExeUpperLayer),
 		procFlag("proc.is_exe_from_memfd", "the program lives in memory only (memfd)", eventv1.ProcExeMemfd),

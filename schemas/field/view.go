@@ -17,6 +17,7 @@ type View struct {
 	fd      fdInfo
 	fdReady bool
 
+	indicators Indicators
 	// lists hold the values of list fields, each until it is read again.
 	lists [listCount][]string
 	// made are texts of numbers, such as flags: few numbers are often the same.

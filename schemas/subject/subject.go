@@ -23,6 +23,7 @@ const (
 	PrefixDead     = "gyre.dead"
 	PrefixActions  = "gyre.actions"
 	PrefixResults  = "gyre.actions_results"
+	PrefixChanges  = "gyre.changes"
 )
 
 // prefixControl is no stream's: who asks waits for the answer.
@@ -119,6 +120,9 @@ func ActionResult(node string) string { return join(PrefixResults, node) }
 
 // ResultFilter matches results; an empty node matches any.
 func ResultFilter(node string) string { return PrefixResults + "." + anyToken(node) }
+
+// Change is where changes of a kind in clusters go.
+func Change(kind string) string { return join(PrefixChanges, kind) }
 
 // Control is the subject of requests to whoever runs an output: gyre.ctl.sink.<output>.
 func Control(output string) string { return join(prefixControl, output) }

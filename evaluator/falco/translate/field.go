@@ -23,6 +23,12 @@ var networks = map[string]string{"fd.cnet": "fd.cip", "fd.snet": "fd.sip", "fd.l
 var aliases = map[string]string{
 	"k8smeta.pod.name": "k8s.pod.name", "k8smeta.pod.uid": "k8s.pod.uid", "k8smeta.ns.name": "k8s.ns.name", "k8s.pod.id": "k8s.pod.uid",
 	"syscall.type": "evt.type", "evt.info": "evt.args",
+	"k8s.ns.id":    "k8s.ns.uid", "k8s.rs.id": "k8s.rs.uid", "k8s.rc.id": "k8s.rc.uid", "k8s.deployment.id": "k8s.deployment.uid",
+	"k8smeta.pod.ip": "k8s.pod.ip", "k8smeta.pod.label": "k8s.pod.label", "k8smeta.pod.labels": "k8s.pod.labels",
+	"k8smeta.ns.uid": "k8s.ns.uid", "k8smeta.ns.label": "k8s.ns.label", "k8smeta.ns.labels": "k8s.ns.labels",
+	"k8smeta.deployment.name": "k8s.deployment.name", "k8smeta.deployment.uid": "k8s.deployment.uid",
+	"k8smeta.rs.name": "k8s.rs.name", "k8smeta.rs.uid": "k8s.rs.uid", "k8smeta.rc.name": "k8s.rc.name", "k8smeta.rc.uid": "k8s.rc.uid",
+	"k8smeta.svc.name": "k8s.svc.name",
 }
 
 // Alias is the name in the catalogue of a field that Falco alone knows under this one; other names are returned as they are.
@@ -176,7 +182,7 @@ func (t *translator) indexed(u vocab.Use) value {
 	if f, ok := field.Lookup(u.Name + "." + u.Arg); ok {
 		return catalogued(f, u.Name, u.Type)
 	}
-	f, ok := field.Lookup(u.Name)
+	f, ok := field.Lookup(Alias(u.Name))
 	if !ok || f.Type != field.List {
 		return value{absent: true}
 	}

@@ -26,10 +26,6 @@ var reasons = []struct{ prefix, why string }{
 	{"evt.arg.data", noData},
 	{"evt.rawarg.data", noData},
 	{"evt.is_syslog", noData},
-	{"fd.cip.name", noNames},
-	{"fd.sip.name", noNames},
-	{"fd.lip.name", noNames},
-	{"fd.rip.name", noNames},
 	{"fdlist.", "sets of descriptors, as of poll, are not captured"},
 	{"fd.types", noFDs},
 	{"fd.uid", noFDs},
@@ -59,7 +55,6 @@ const (
 	noOrder  = "events are evaluated each for itself, by any evaluator"
 	views    = "it is for Sysdig's tables only"
 	noData   = "the data that calls read and write is not captured"
-	noNames  = "names are not resolved while rules run"
 	noFDs    = "the tables of open descriptors are not kept"
 	noLoad   = "the use of memory and CPU is not captured"
 	noProbes = "probes of containers are not told apart"
