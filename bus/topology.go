@@ -30,6 +30,8 @@ const (
 	BucketConfig = "config"
 	// BucketSilences holds what operators have silenced, by id.
 	BucketSilences = "silences"
+	// BucketReplays holds replays and the marks that they start at.
+	BucketReplays = "replays"
 )
 
 type stream struct {
@@ -58,6 +60,7 @@ func buckets() []jetstream.KeyValueConfig {
 		{Bucket: BucketRules, Description: "rule files, versioned by digest", History: 64},
 		{Bucket: BucketConfig, Description: "capture policy and so on", History: 64},
 		{Bucket: BucketSilences, Description: "silences of notifications, by id", History: 8},
+		{Bucket: BucketReplays, Description: "replays, where they stand, and named marks", History: 1},
 	}
 }
 
