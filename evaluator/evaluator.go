@@ -47,7 +47,8 @@ type Evaluator struct {
 	current  atomic.Pointer[generation]
 	changed  chan struct{}
 	throttle *throttle
-	tried    [32]byte // of the last attempt to load; New, then follow only
+	bundle   atomic.Pointer[Bundle] // what current was made of
+	tried    [32]byte               // of the last attempt to load; New, then follow only
 
 	mu   sync.Mutex
 	kv   map[string][]byte
@@ -123,6 +124,7 @@ func (e *Evaluator) consume(ctx context.Context) error {
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return e.follow(gctx) })
 	g.Go(func() error { return w.Run(gctx) })
+	g.Go(func() error { return e.answer(gctx) })
 	err := g.Wait()
 	if ferr := e.pub.Flush(pctx); ferr != nil && err == nil {
 		e.log.Warn("alerts in flight at the end, their batches are evaluated again", "err", ferr)
