@@ -96,7 +96,7 @@ func Run(ctx context.Context, src Source, cfg Config) (*State, error) {
 	}
 	r := &replay{cfg: cfg, state: cfg.State, enough: newEnough(cfg)}
 	if r.state == nil {
-		r.state = newState()
+		r.state = NewState()
 	}
 	r.state.Partial, r.state.Why = false, ""
 	for _, rs := range r.state.Rules {

@@ -62,7 +62,8 @@ type nodeState struct {
 	Alerts [2]uint64 `json:"alerts"` // before, after
 }
 
-func newState() *State {
+// NewState is that of a replay that has found nothing.
+func NewState() *State {
 	return &State{
 		Rules: map[string]*ruleState{}, Nodes: map[string]*nodeState{}, Buckets: map[int64]*[2]uint64{}, Width: int64(time.Second),
 		Seen: map[string]*ranges{}, Losses: map[string]bool{}, Windows: [2]*evaluator.Windows{evaluator.NewWindows(), evaluator.NewWindows()},

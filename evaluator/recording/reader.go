@@ -171,7 +171,7 @@ func (f *File) recover() error {
 				block.FirstSeq, block.From = p.Seq, p.Time.UnixNano()
 			}
 			block.Batches++
-			f.index.add(&batch, last, p.Seq, p.Time, len(p.Data))
+			f.index.add(&batch, last, p.Seq, p.Time, len(p.Data), true)
 			return reader.Err()
 		})
 		if err != nil {

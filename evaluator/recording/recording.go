@@ -106,11 +106,19 @@ func (x *Index) Gaps() (n uint64) {
 	return n
 }
 
+// bad counts a batch that does not decode; it is not missing, too.
+func (x *Index) bad(seq uint64) {
+	x.Bad++
+	if x.Batches > 0 && seq == x.LastSeq+1 {
+		x.LastSeq = seq
+	}
+}
+
 // add counts a batch; last is the number of its last event.
-func (x *Index) add(b *eventv1.Batch, last uint64, seq uint64, at time.Time, size int) {
+func (x *Index) add(b *eventv1.Batch, last uint64, seq uint64, at time.Time, size int, sparse bool) {
 	if x.Batches == 0 {
 		x.FirstSeq, x.From = seq, at
-	} else if seq > x.LastSeq+1 {
+	} else if seq > x.LastSeq+1 && !sparse {
 		x.Missing += seq - x.LastSeq - 1
 	}
 	x.LastSeq, x.To = seq, at

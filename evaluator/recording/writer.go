@@ -54,10 +54,11 @@ func (w *Writer) write(b []byte) error {
 	return nil
 }
 
-// Add adds a batch with its subject, number and time in the stream. A batch that does not decode is only counted.
-func (w *Writer) Add(subject string, seq uint64, at time.Time, data []byte) error {
+// Add adds a batch with its subject, number and time in the stream. A batch that does not decode is only
+// counted. sparse says that numbers between batches may be of messages that were not asked for.
+func (w *Writer) Add(subject string, seq uint64, at time.Time, data []byte, sparse bool) error {
 	if err := w.dec.Decode(data, &w.batch); err != nil {
-		w.index.Bad++
+		w.index.bad(seq)
 		return nil
 	}
 	last := w.batch.FirstSeq
@@ -66,7 +67,7 @@ func (w *Writer) Add(subject string, seq uint64, at time.Time, data []byte) erro
 		last = e.Seq
 	}
 	if w.reader.Err() != nil {
-		w.index.Bad++
+		w.index.bad(seq)
 		return nil
 	}
 	if len(subject) > maxSubject || len(data)+len(subject)+64 > maxBlock {
@@ -74,7 +75,7 @@ func (w *Writer) Add(subject string, seq uint64, at time.Time, data []byte) erro
 	}
 	// Names in the index must not be those of a buffer.
 	w.batch.Node, w.batch.BootID = strings.Clone(w.batch.Node), strings.Clone(w.batch.BootID)
-	w.index.add(&w.batch, last, seq, at, len(data))
+	w.index.add(&w.batch, last, seq, at, len(data), sparse)
 	if len(w.raw) > 0 && len(w.raw)+len(data) > blockTarget {
 		if err := w.flush(); err != nil {
 			return err
