@@ -218,5 +218,12 @@ func (x *generator) strList(n *node) listFunc {
 			}
 		}
 	}
+	if n.op == opAncestors {
+		get := x.strList(n.args[0])
+		return func(m *Machine) ([]string, tri) {
+			l, err := get(m)
+			return l[min(1, len(l)):], err
+		}
+	}
 	panic("compile: " + n.String() + " is no list")
 }

@@ -57,8 +57,9 @@ const (
 	opBasename
 	opLower
 	opDecode
-	opIndex    // args[0][args[1]]
-	opAncestor // args[0].ancestor(args[1])
+	opIndex     // args[0][args[1]]
+	opAncestor  // args[0].ancestor(args[1])
+	opAncestors // args[0] without its first element
 	opListConst
 	opLoop // some, all or exactly one of args[0] satisfy args[1]; num is the loopKind, depth in ints[0]
 )
@@ -301,7 +302,7 @@ func (n *node) String() string {
 
 var opNames = map[op]string{
 	opCond: "if", opDyn: "fits", opAdd: "add", opSub: "sub", opMul: "mul", opDiv: "div", opMod: "mod", opNeg: "neg", opSize: "size", opConcat: "concat",
-	opToInt: "int", opToStr: "string", opBasename: "basename", opLower: "lower", opDecode: "b64decode", opIndex: "index", opAncestor: "ancestor",
+	opToInt: "int", opToStr: "string", opBasename: "basename", opLower: "lower", opDecode: "b64decode", opIndex: "index", opAncestor: "ancestor", opAncestors: "ancestors",
 }
 
 func quoted(list []string) string {

@@ -99,6 +99,8 @@ func (w *writer) strList() string {
 		return w.list(w.literal)
 	case 1:
 		return pick(w, []string{"few", "many"})
+	case 2:
+		return w.field(field.List) + ".ancestors()"
 	}
 	return w.field(field.List)
 }
