@@ -174,7 +174,7 @@ func TestDiff(t *testing.T) {
 	if d := cmp.Diff(want, got); d != "" {
 		t.Errorf("(-want +got)\n%s", d)
 	}
-	if r.Events != 7*256 || r.Lost != 5 || len(r.Nodes) != 1 {
+	if r.Events != 7*256 || r.Lost != 5 || len(r.Nodes) != 1 || r.NodeCount != 1 {
 		t.Errorf("%d events, %d lost, %d nodes", r.Events, r.Lost, len(r.Nodes))
 	}
 	for _, x := range r.Rules {

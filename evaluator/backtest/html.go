@@ -33,6 +33,7 @@ type ruleBars struct {
 type page struct {
 	*Report
 	Compared      bool
+	Basis         string
 	Before, After []bar // over time
 	Peak          uint64
 	Bars          []ruleBars
@@ -58,7 +59,7 @@ func (r *Report) HTML() ([]byte, error) {
 }
 
 func (r *Report) page() page {
-	p := page{Report: r, Compared: r.Before != nil}
+	p := page{Report: r, Compared: r.Before != nil, Basis: r.basis()}
 	for _, b := range r.Timeline {
 		p.Peak = max(p.Peak, b.Before, b.After)
 	}

@@ -37,6 +37,11 @@ type Report struct {
 	Seconds         float64 `json:"seconds"`
 	EventsPerSecond float64 `json:"events_per_second"`
 
+	// NodeCount is how many nodes were seen; Nodes are those with the most alerts.
+	NodeCount int `json:"node_count"`
+	// Days is the time that numbers per day are made of.
+	Days float64 `json:"days"`
+
 	Alerts   Counts       `json:"alerts"`
 	Rules    []RuleReport `json:"rules"`
 	Nodes    []NodeReport `json:"nodes"`
@@ -121,6 +126,7 @@ func (s *State) Report(before *SetInfo, after SetInfo, span time.Duration) (*Rep
 		span = s.To.Sub(s.From)
 	}
 	per := rates{days: max(span, time.Minute).Hours() / 24, nodes: max(len(s.Nodes), 1)}
+	r.NodeCount, r.Days = len(s.Nodes), per.days
 	for id, rs := range s.Rules {
 		x, err := rs.report(id, per)
 		if err != nil {

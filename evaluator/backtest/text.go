@@ -20,7 +20,7 @@ func (r *Report) WriteText(w io.Writer) error {
 		fmt.Fprintf(&b, "replay     %s\n", r.ID)
 	}
 	fmt.Fprintf(&b, "range      %s to %s, messages %d to %d\n", r.From.Format(time.RFC3339), r.To.Format(time.RFC3339), r.FirstSeq, r.LastSeq)
-	fmt.Fprintf(&b, "events     %d in %d batches of %d nodes", r.Events, r.Batches, len(r.Nodes))
+	fmt.Fprintf(&b, "events     %d in %d batches of %d nodes", r.Events, r.Batches, r.NodeCount)
 	if r.Selected != r.Events {
 		fmt.Fprintf(&b, ", %d selected", r.Selected)
 	}
@@ -43,7 +43,7 @@ func (r *Report) WriteText(w io.Writer) error {
 	} else {
 		fmt.Fprintf(&b, "alerts     %d\n", a.After)
 	}
-	fmt.Fprintf(&b, "expected   %s a day, %s a day and node\n", amount(a.PerDay), amount(a.PerNodeDay))
+	fmt.Fprintf(&b, "expected   %s a day, %s a day and node%s\n", amount(a.PerDay), amount(a.PerNodeDay), r.basis())
 	r.table(&b)
 	for i := range r.Rules {
 		r.Rules[i].text(&b, r.Before != nil)
@@ -110,6 +110,14 @@ func examples(b *strings.Builder, what string, n uint64, list []alertv1.Alert) {
 		a := &list[i]
 		fmt.Fprintf(b, "    %s %s %s\n      %s\n", a.When().Format(time.RFC3339), printable(a.Node), a.ID, printable(a.Output))
 	}
+}
+
+// basis warns of expectations that little time is behind.
+func (r *Report) basis() string {
+	if r.Days >= 0.25 {
+		return ""
+	}
+	return fmt.Sprintf(", as far as %s can tell", time.Duration(r.Days*24*float64(time.Hour)).Round(time.Second))
 }
 
 // amount is a number with as many digits as matter.
