@@ -35,6 +35,8 @@ const (
 	BucketContext = "context"
 	// BucketIntel holds lists of threat intelligence; see schemas/intelv1.
 	BucketIntel = "intel"
+	// BucketReplays holds replays and the marks that they start at.
+	BucketReplays = "replays"
 )
 
 type stream struct {
@@ -66,6 +68,7 @@ func buckets() []jetstream.KeyValueConfig {
 		{Bucket: BucketSilences, Description: "silences of notifications, by id", History: 8},
 		{Bucket: BucketContext, Description: "tables of labels, by lookup", History: 16},
 		{Bucket: BucketIntel, Description: "lists of threat intelligence, in chunks", History: 1},
+		{Bucket: BucketReplays, Description: "replays, where they stand, and named marks", History: 1},
 	}
 }
 

@@ -56,8 +56,9 @@ type Evaluator struct {
 	current  atomic.Pointer[generation]
 	changed  chan struct{}
 	throttle *throttle
-	intel    *intel.Watch // nil without a bucket
-	tried    [32]byte     // of the last attempt to load; New, then follow only
+	intel    *intel.Watch           // nil without a bucket
+	bundle   atomic.Pointer[Bundle] // what current was made of
+	tried    [32]byte               // of the last attempt to load; New, then follow only
 
 	mu     sync.Mutex
 	remote remote
@@ -148,6 +149,7 @@ func (e *Evaluator) consume(ctx context.Context) error {
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return e.follow(gctx) })
 	g.Go(func() error { return w.Run(gctx) })
+	g.Go(func() error { return e.answer(gctx) })
 	err := g.Wait()
 	if ferr := e.pub.Flush(pctx); ferr != nil && err == nil {
 		e.log.Warn("alerts in flight at the end, their batches are evaluated again", "err", ferr)
@@ -162,7 +164,7 @@ func (e *Evaluator) handle(ctx context.Context, d *bus.Delivery) error {
 	w := gen.pool.Get().(*work)
 	defer gen.pool.Put(w)
 	if e.intel != nil {
-		w.view.Indicators(e.intel.Set())
+		w.matcher.view.Indicators(e.intel.Set())
 	}
 	if err := w.run(d.Data); err != nil {
 		e.m.bad.Inc()

@@ -34,15 +34,7 @@ type input struct {
 func ReadFiles(paths []string) ([]rule.File, error) {
 	var in []input
 	for _, p := range paths {
-		list := []string{p}
-		if st, err := os.Stat(p); err != nil {
-			return nil, fmt.Errorf("read rules: %w", err)
-		} else if st.IsDir() {
-			if list, err = RuleFiles(p); err != nil {
-				return nil, err
-			}
-		}
-		more, err := readFiles(list, layerDirs)
+		more, err := readPath(p, layerDirs)
 		if err != nil {
 			return nil, err
 		}
@@ -50,6 +42,18 @@ func ReadFiles(paths []string) ([]rule.File, error) {
 	}
 	files, _, err := parse(in, falco.Options{})
 	return files, err
+}
+
+// readPath reads a rule file or those of a directory.
+func readPath(path string, layer int) ([]input, error) {
+	st, err := os.Stat(path)
+	if err != nil {
+		return nil, fmt.Errorf("read rules: %w", err)
+	}
+	if st.IsDir() {
+		return readDir(path, layer)
+	}
+	return readFiles([]string{path}, layer)
 }
 
 // RuleFiles lists the rule files below a directory: *.yaml and *.yml, without hidden ones and cases.yaml.
@@ -179,6 +183,7 @@ func (e *Evaluator) load() error {
 	e.m.loads.WithLabelValues("ok").Inc()
 	e.m.rules.Set(float64(len(set.Rules())))
 	e.m.version(from)
+	e.bundle.Store(e.bundleOf(in, set.Digest()))
 	e.setInfo(Info{Digest: set.Digest(), Count: len(set.Rules()), Loaded: time.Now(), Set: from.name, Revision: from.revision, Signer: from.signer})
 	return nil
 }

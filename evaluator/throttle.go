@@ -1,7 +1,10 @@
 package evaluator
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 
@@ -9,7 +12,7 @@ import (
 	"github.com/gyre-sec/gyre/schemas/field"
 )
 
-// maxThrottled bounds the keys that are remembered. Beyond it some are forgotten, which can only raise alerts.
+// maxThrottled bounds the keys that are remembered. Beyond it the oldest are forgotten, which can only raise alerts.
 const maxThrottled = 100_000
 
 // throttle lets one match per rule, key and window become an alert and counts the others. Its
@@ -23,11 +26,11 @@ type throttle struct {
 }
 
 type window struct {
-	node, boot string
-	seq        uint64
-	start, end int64  // nanoseconds since the Unix epoch
-	folded     uint64 // matches of this window that became no alert
-	before     uint64 // those of the window before
+	Node, Boot string
+	Seq        uint64
+	Start, End int64  // nanoseconds since the Unix epoch
+	Folded     uint64 // matches of this window that became no alert
+	Before     uint64 // those of the window before
 }
 
 func newThrottle(limit int) *throttle { return &throttle{windows: map[string]*window{}, limit: limit} }
@@ -35,40 +38,47 @@ func newThrottle(limit int) *throttle { return &throttle{windows: map[string]*wi
 // allow tells whether a match of r becomes an alert, and how many were folded before it since the last one.
 func (t *throttle) allow(r *ruleset.Rule, v *field.View) (folded uint64, ok bool) {
 	b, e := v.Current()
-	key := throttleKey(r, v)
+	return t.allowEvent(throttleKey(r, v), int64(r.Throttle.Window), b.Node, b.BootID, e.Seq, e.Time)
+}
+
+// allowEvent is allow for an event by its name and time; length is that of the window in nanoseconds.
+func (t *throttle) allowEvent(key string, length int64, node, boot string, seq uint64, time int64) (folded uint64, ok bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	w := t.windows[key]
 	switch {
 	case w == nil:
 		w = &window{}
-		t.makeRoom(e.Time)
+		t.makeRoom(time)
 		t.windows[key] = w
-	case w.seq == e.Seq && w.node == b.Node && w.boot == b.BootID:
-		return w.before, true
-	case e.Time < w.end && e.Time > w.start-(w.end-w.start): // events of several nodes come in any order
-		w.folded++
+	case w.Seq == seq && w.Node == node && w.Boot == boot:
+		return w.Before, true
+	case time < w.End && time > w.Start-(w.End-w.Start): // events of several nodes come in any order
+		w.Folded++
 		return 0, false
 	}
-	folded = w.folded
-	*w = window{strings.Clone(b.Node), strings.Clone(b.BootID), e.Seq, e.Time, e.Time + int64(r.Throttle.Window), 0, folded}
+	folded = w.Folded
+	*w = window{strings.Clone(node), strings.Clone(boot), seq, time, time + length, 0, folded}
 	return folded, true
 }
 
-// makeRoom forgets windows that are over, and if there are none any.
+// makeRoom forgets windows that are over, and if there are none the eighth that began first.
 func (t *throttle) makeRoom(now int64) {
 	if len(t.windows) < t.limit {
 		return
 	}
 	for k, w := range t.windows {
-		if w.end <= now {
+		if w.End <= now {
 			delete(t.windows, k)
 		}
 	}
-	for k := range t.windows {
-		if len(t.windows) < t.limit {
-			return
-		}
+	if len(t.windows) < t.limit {
+		return
+	}
+	keys := slices.SortedFunc(maps.Keys(t.windows), func(a, b string) int { // the same ones whatever the map's order
+		return cmp.Or(cmp.Compare(t.windows[a].Start, t.windows[b].Start), cmp.Compare(a, b))
+	})
+	for _, k := range keys[:len(keys)-t.limit+1+t.limit/8] {
 		delete(t.windows, k)
 	}
 }

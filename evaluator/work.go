@@ -8,7 +8,6 @@ import (
 	"github.com/gyre-sec/gyre/evaluator/ruleset"
 	"github.com/gyre-sec/gyre/schemas/alertv1"
 	"github.com/gyre-sec/gyre/schemas/eventv1"
-	"github.com/gyre-sec/gyre/schemas/field"
 	"github.com/gyre-sec/gyre/schemas/subject"
 )
 
@@ -22,7 +21,9 @@ type generation struct {
 func newGeneration(set *ruleset.Set, version string, t *throttle, first bool) *generation {
 	g := &generation{set: set}
 	g.pool.New = func() any {
-		return &work{digest: version, first: first, engine: set.Engine(), decoder: eventv1.NewDecoder(), reader: eventv1.NewReader(), view: field.NewView(), throttle: t, folded: map[string]int{}}
+		w := &work{digest: version, decoder: eventv1.NewDecoder(), reader: eventv1.NewReader(), throttle: t, folded: map[string]int{}}
+		w.matcher = newMatcher(set, first, w.emit)
+		return w
 	}
 	return g
 }
@@ -30,11 +31,9 @@ func newGeneration(set *ruleset.Set, version string, t *throttle, first bool) *g
 // work is what one goroutine needs to evaluate a batch; it is reused.
 type work struct {
 	digest   string
-	first    bool
-	engine   ruleset.Engine
+	matcher  *matcher
 	decoder  *eventv1.Decoder
 	reader   *eventv1.Reader
-	view     *field.View
 	batch    eventv1.Batch
 	event    eventv1.Event
 	throttle *throttle
@@ -58,28 +57,14 @@ func (w *work) run(data []byte) error {
 		return err
 	}
 	w.reader.Reset(&w.batch)
-	w.engine.Batch(w.view, &w.batch)
-	defer w.engine.Flush()
+	w.matcher.batch(&w.batch)
+	defer w.matcher.engine.Flush()
 	if len(w.batch.Lost) > 0 {
 		w.add(lostAlert(&w.batch, w.digest))
 	}
 	clear(w.folded)
-	var falco *ruleset.Rule // the first one that matched the event, in Falco's order
-	emit := func(r *ruleset.Rule) {
-		switch {
-		case r.Falco == 0 || !w.first:
-			w.emit(r)
-		case falco == nil || r.Falco < falco.Falco:
-			falco = r
-		}
-	}
 	for w.reader.Next(&w.event) {
-		w.view.Event(&w.event)
-		w.engine.Eval(w.view, &w.event, emit)
-		if falco != nil {
-			w.emit(falco)
-			falco = nil
-		}
+		w.matcher.event(&w.event)
 	}
 	if err := w.reader.Err(); err != nil {
 		return err
@@ -92,12 +77,12 @@ func (w *work) emit(r *ruleset.Rule) {
 	var folded uint64
 	if r.Throttle != nil {
 		var ok bool
-		if folded, ok = w.throttle.allow(r, w.view); !ok {
+		if folded, ok = w.throttle.allow(r, w.matcher.view); !ok {
 			w.folded[r.ID]++
 			return
 		}
 	}
-	a := newAlert(r, w.digest, w.view, w.text)
+	a := newAlert(r, w.digest, w.matcher.view, w.text)
 	if folded > 0 {
 		a.Fields = append(a.Fields, alertv1.Field{Name: FieldFolded, Value: int64(folded)})
 	}

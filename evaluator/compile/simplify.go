@@ -296,6 +296,10 @@ func (g *graph) rebuild(n *node, args []*node) *node {
 		return g.matches(args[0], n.match)
 	case opDyn:
 		return g.dynamic(mode(n.num), n.str != "", args[0], args[1])
+	case opAncestors:
+		if l := args[0]; l.op == opListConst {
+			return g.strings(l.strs[min(1, len(l.strs)):])
+		}
 	case opBasename:
 		if args[0].strConst() {
 			return g.text(celenv.Basename(args[0].str))

@@ -130,6 +130,9 @@ func Control(output string) string { return join(prefixControl, output) }
 // ControlState is the subject on which every sink tells the state of its outputs. It is not under [Control].
 func ControlState() string { return prefixControl + "s" }
 
+// ControlRules is the subject on which evaluators tell the rules that they have in force.
+func ControlRules() string { return "gyre.ctl.evaluator.rules" }
+
 // All matches every subject under a prefix: <prefix>.>.
 func All(prefix string) string { return prefix + ".>" }
 

@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -28,14 +29,14 @@ func migrations() ([]migration, error) {
 		return nil, err
 	}
 	out := make([]migration, 0, len(names))
-	for i, n := range names {
+	for _, n := range names {
 		text, err := migrationFiles.ReadFile(n)
 		if err != nil {
 			return nil, err
 		}
 		base := strings.TrimSuffix(strings.TrimPrefix(n, "migrations/"), ".sql")
 		number, err := strconv.ParseUint(base[:4], 10, 32)
-		if err != nil || number == 0 || i > 0 && uint32(number) <= out[i-1].number {
+		if err != nil || len(out) > 0 && uint32(number) <= out[len(out)-1].number { // numbers may leave gaps
 			return nil, fmt.Errorf("migration %s has no number of its own", base)
 		}
 		sum := sha256.Sum256(text)
@@ -62,8 +63,8 @@ func (s *Store) Migrate(ctx context.Context) error {
 		return err
 	}
 	for n := range applied {
-		if newest := all[len(all)-1].number; n > newest {
-			return daemon.Hint(fmt.Errorf("%w: the database is at migration %d, this program knows %d", ErrSchema, n, newest), "upgrade this program")
+		if !slices.ContainsFunc(all, func(m migration) bool { return m.number == n }) {
+			return daemon.Hint(fmt.Errorf("%w: the database has migration %d, which this program does not know", ErrSchema, n), "upgrade this program")
 		}
 	}
 	for _, m := range all {

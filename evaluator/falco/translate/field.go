@@ -23,7 +23,7 @@ var networks = map[string]string{"fd.cnet": "fd.cip", "fd.snet": "fd.sip", "fd.l
 var aliases = map[string]string{
 	"k8smeta.pod.name": "k8s.pod.name", "k8smeta.pod.uid": "k8s.pod.uid", "k8smeta.ns.name": "k8s.ns.name", "k8s.pod.id": "k8s.pod.uid",
 	"syscall.type": "evt.type", "evt.info": "evt.args",
-	"k8s.ns.id":    "k8s.ns.uid", "k8s.rs.id": "k8s.rs.uid", "k8s.rc.id": "k8s.rc.uid", "k8s.deployment.id": "k8s.deployment.uid",
+	"k8s.ns.id": "k8s.ns.uid", "k8s.rs.id": "k8s.rs.uid", "k8s.rc.id": "k8s.rc.uid", "k8s.deployment.id": "k8s.deployment.uid",
 	"k8smeta.pod.ip": "k8s.pod.ip", "k8smeta.pod.label": "k8s.pod.label", "k8smeta.pod.labels": "k8s.pod.labels",
 	"k8smeta.ns.uid": "k8s.ns.uid", "k8smeta.ns.label": "k8s.ns.label", "k8smeta.ns.labels": "k8s.ns.labels",
 	"k8smeta.deployment.name": "k8s.deployment.name", "k8smeta.deployment.uid": "k8s.deployment.uid",
