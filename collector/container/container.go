@@ -16,6 +16,7 @@ import (
 	"log/slog"
 	"reflect"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gyre-sec/gyre/schemas/factv1"
@@ -132,6 +133,9 @@ type state struct {
 	again   bool // news came while it ran
 	gone    time.Time
 	noticed time.Time
+	// retries is how often it was looked up again because a source did not answer; partial tells that one did not.
+	retries int
+	partial bool
 }
 
 // New returns a Watcher that calls tell, from many goroutines, with what it finds.
@@ -251,8 +255,9 @@ func (w *Watcher) find(ctx context.Context, st *state, id string) {
 		ask, deadline := st.ask, st.noticed.Add(w.cfg.Settle)
 		st.again = false
 		w.mu.Unlock()
-		c, found := w.look(ctx, ask)
+		c, found, whole := w.look(ctx, ask)
 		w.mu.Lock()
+		st.partial = !whole
 		switch {
 		case ctx.Err() != nil:
 			st.busy = false
@@ -303,15 +308,18 @@ const (
 )
 
 // look asks all sources at once and puts together what they say; earlier sources count more.
-func (w *Watcher) look(ctx context.Context, ask Ask) (factv1.Container, bool) {
+// whole is false if a source could not be asked.
+func (w *Watcher) look(ctx context.Context, ask Ask) (c factv1.Container, found, whole bool) {
 	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()
 	w.room <- struct{}{}
 	defer func() { <-w.room }()
 	parts := make([]*factv1.Container, len(w.sources))
 	var wg sync.WaitGroup
+	var failed atomic.Bool
 	for i, s := range w.sources {
 		if w.isSlow(s) {
+			failed.Store(true)
 			continue
 		}
 		wg.Go(func() {
@@ -322,6 +330,9 @@ func (w *Watcher) look(ctx context.Context, ask Ask) (factv1.Container, bool) {
 				}
 				return err
 			})
+			if err != nil && !errors.Is(err, errNotFound) {
+				failed.Store(true)
+			}
 			if err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
 				w.setSlow(s)
 			}
@@ -331,8 +342,7 @@ func (w *Watcher) look(ctx context.Context, ask Ask) (factv1.Container, bool) {
 		})
 	}
 	wg.Wait()
-	c := factv1.Container{ID: ask.ID, Runtime: ask.Runtime, PodUID: ask.PodUID}
-	found := false
+	c = factv1.Container{ID: ask.ID, Runtime: ask.Runtime, PodUID: ask.PodUID}
 	for i, p := range parts {
 		if p == nil {
 			continue
@@ -350,7 +360,22 @@ func (w *Watcher) look(ctx context.Context, ask Ask) (factv1.Container, bool) {
 	if found {
 		readAccounts(&c, ask.PID, w.bundles.root)
 	}
-	return c, found
+	return c, found, !failed.Load()
+}
+
+// maxRetries bounds how often a container is looked up again because a source did not answer, at a sweep each.
+const maxRetries = 10
+
+// again tells whether more may be known of a container than was found.
+func (w *Watcher) again(id string) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	st := w.known[id]
+	if st == nil || !st.have || !st.told.Unknown && !st.partial || st.retries >= maxRetries {
+		return false
+	}
+	st.retries++
+	return true
 }
 
 func (w *Watcher) isSlow(s source) bool {
@@ -385,7 +410,7 @@ func (w *Watcher) sweep(ctx context.Context, now time.Time) {
 		}
 	}
 	for id := range there {
-		w.want(ctx, Ask{ID: id}, false)
+		w.want(ctx, Ask{ID: id}, w.again(id))
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
