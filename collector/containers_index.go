@@ -22,6 +22,7 @@ type index struct {
 	until  time.Time       // when those of before are taken away
 	grace  time.Duration
 	loaded bool
+	tries  int
 	dirty  bool
 	saved  time.Time
 }
@@ -29,6 +30,12 @@ type index struct {
 func newIndex(node string, grace time.Duration) *index {
 	return &index{node: node, told: map[string]bool{}, before: map[string]bool{}, grace: grace}
 }
+
+// loadTries is how often the index is asked for, loadTimeout how long one question takes.
+const (
+	loadTries   = 3
+	loadTimeout = time.Second
+)
 
 // saveEvery bounds how often the index is stored.
 const saveEvery = 5 * time.Second
@@ -56,6 +63,9 @@ func (x *index) due(now time.Time) bool {
 func (x *index) keep(ctx context.Context, kv *bus.KV, now time.Time) error {
 	if !x.loaded {
 		if err := x.load(ctx, kv); err != nil {
+			// Credentials of a fleet may not allow it: then facts of containers that ended meanwhile stay.
+			x.tries++
+			x.loaded = x.tries >= loadTries
 			return err
 		}
 		x.loaded, x.until = true, now.Add(x.grace)
@@ -86,6 +96,8 @@ func (x *index) keep(ctx context.Context, kv *bus.KV, now time.Time) error {
 }
 
 func (x *index) load(ctx context.Context, kv *bus.KV) error {
+	ctx, cancel := context.WithTimeout(ctx, loadTimeout)
+	defer cancel()
 	e, err := kv.Get(ctx, factv1.ContainersKey(x.node))
 	if errors.Is(err, bus.ErrNotFound) {
 		return nil

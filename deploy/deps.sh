@@ -5,7 +5,7 @@ set -euo pipefail
 
 declare -A tool=(
   [clang]=clang [llvm-strip]=llvm [bpftool]=bpftool [qemu-system-x86_64]=qemu-system-x86
-  [cpio]=cpio [busybox]=busybox-static [runc]=runc [podman]=podman
+  [cpio]=cpio [busybox]=busybox-static [runc]=runc [podman]=podman [containerd]=containerd
   [mariadbd]=mariadb-server-core [my_print_defaults]=mariadb-client-core
 )
 missing=()

@@ -34,9 +34,15 @@ type held struct {
 
 func hold(t *testing.T, wait time.Duration) *held {
 	t.Helper()
+	return holdAtMost(t, wait, enricher.DefaultConfig().Containers.Max)
+}
+
+// holdAtMost keeps the facts of that many containers in memory.
+func holdAtMost(t *testing.T, wait time.Duration, facts int) *held {
+	t.Helper()
 	h := &held{t: t, b: bustest.New(t), reg: prometheus.NewRegistry(), out: make(chan bus.Stored, 1000)}
 	cfg := enricher.DefaultConfig()
-	cfg.Containers.Wait = wait
+	cfg.Containers.Wait, cfg.Containers.Max = wait, facts
 	e, err := enricher.New(cfg, h.b, bustest.Log(), h.reg)
 	if err != nil {
 		t.Fatal(err)
@@ -182,6 +188,26 @@ func TestNodeThatKnowsNothing(t *testing.T) {
 	}
 	if n := h.counter("gyre_enricher_container_rows_total", "unknown"); n != 1 {
 		t.Errorf("%v batches took the node's word", n)
+	}
+}
+
+// TestMemoryIsBounded: facts that had to leave memory are read again when a batch names their container.
+func TestMemoryIsBounded(t *testing.T) {
+	h := holdAtMost(t, 30*time.Second, 1)
+	nodes := []string{"a", "b", "c"}
+	for _, n := range nodes {
+		h.put(n, factv1.Container{Name: "of-" + n})
+	}
+	for range 3 {
+		for _, n := range nodes {
+			h.send(n)
+			if _, b := h.next(); b.Node != n || b.Text(b.Containers[0].Name) != "of-"+n {
+				t.Fatalf("node %s: container %q", b.Node, b.Text(b.Containers[0].Name))
+			}
+		}
+	}
+	if n := h.counter("gyre_enricher_container_facts_evicted_total", ""); n == 0 {
+		t.Error("nothing was evicted")
 	}
 }
 

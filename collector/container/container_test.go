@@ -297,6 +297,35 @@ func TestEndedContainersAreForgotten(t *testing.T) {
 	}
 }
 
+// TestRuntimeThatComesLater: what only a runtime knows is found once it answers.
+func TestRuntimeThatComesLater(t *testing.T) {
+	cfg := nowhere()
+	dir, socket := t.TempDir(), filepath.Join(socketDir(t), "docker.sock")
+	cfg.Bundles, cfg.Docker = []string{dir}, []string{socket}
+	write(t, filepath.Join(dir, idA, "config.json"), `{"linux":{}}`)
+	l, err := net.Listen("unix", socket) // nobody answers there
+	if err != nil {
+		t.Fatal(err)
+	}
+	x := watchWith(t, cfg)
+	if got := x.wait(idA, anything); got.Name != idA {
+		t.Fatalf("%+v", got)
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	serveDocker(t, socket, nil)
+	for x.isSlow(x.sources[1]) { // for ten seconds
+		x.mu.Lock()
+		clear(x.slow)
+		x.mu.Unlock()
+	}
+	x.sweep(t.Context(), time.Now())
+	if got := x.wait(idA, func(c factv1.Container) bool { return c.Image != "" }); got.Name != "web" || got.Runtime != "docker" {
+		t.Errorf("%+v", got)
+	}
+}
+
 func TestKnownContainersAreBounded(t *testing.T) {
 	cfg := nowhere()
 	cfg.Max, cfg.Settle = 2, time.Millisecond

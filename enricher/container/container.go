@@ -196,14 +196,16 @@ func (s *Stage) Await(ctx context.Context, b *eventv1.Batch, stored time.Time) {
 	}
 	node := subject.Token(b.Node)
 	var open []key
+	reading, cancel := context.WithTimeout(ctx, s.cfg.Wait) // all of them together
+	defer cancel()
 	for i := range b.Containers {
 		k := key{node, b.Text(b.Containers[i].ID)}
 		if _, missing := s.lookup(k, begin); missing {
-			s.fetch(ctx, k)
+			s.fetch(reading, k)
 			open = append(open, k)
 		}
 	}
-	timer := time.NewTimer(wait)
+	timer := time.NewTimer(max(0, wait-time.Since(begin)))
 	defer timer.Stop()
 	for _, k := range open {
 		ch := s.waiter(k, begin)
@@ -242,8 +244,6 @@ func (s *Stage) fetch(ctx context.Context, k key) {
 	if kv == nil {
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, s.cfg.Wait)
-	defer cancel()
 	e, err := kv.Get(ctx, k.node+".container."+subject.Token(k.id))
 	if err == nil && !e.Deleted {
 		s.learn(e)

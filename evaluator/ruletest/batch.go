@@ -76,7 +76,7 @@ func row(b *eventv1.Builder, p Process, pid uint32, parent int32) int32 {
 		x.TTYNr = 34816
 	}
 	if p.Container != "" {
-		x.Container = b.AddContainer(eventv1.Container{ID: id(p.Container), Runtime: id("containerd")})
+		x.Container = containerRow(b, p.Container, p.Facts)
 	}
 	for _, a := range p.Args {
 		x.Args = append(x.Args, id(a))

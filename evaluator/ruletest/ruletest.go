@@ -53,17 +53,19 @@ type Event struct {
 
 // Process is the process that acts, or an ancestor.
 type Process struct {
-	Name      string    `yaml:"name"`
-	Exe       string    `yaml:"exe"`
-	Args      []string  `yaml:"args"`
-	Cwd       string    `yaml:"cwd"`
-	Env       []string  `yaml:"env"`
-	UID       uint32    `yaml:"uid"`
-	EUID      *uint32   `yaml:"euid"`
-	LoginUID  *uint32   `yaml:"loginuid"`
-	User      string    `yaml:"user"`
-	TTY       string    `yaml:"tty"`
+	Name     string   `yaml:"name"`
+	Exe      string   `yaml:"exe"`
+	Args     []string `yaml:"args"`
+	Cwd      string   `yaml:"cwd"`
+	Env      []string `yaml:"env"`
+	UID      uint32   `yaml:"uid"`
+	EUID     *uint32  `yaml:"euid"`
+	LoginUID *uint32  `yaml:"loginuid"`
+	User     string   `yaml:"user"`
+	TTY      string   `yaml:"tty"`
+	// Container is the id of its container, Facts what is known of that.
 	Container string    `yaml:"container"`
+	Facts     *Facts    `yaml:"facts"`
 	Memfd     bool      `yaml:"memfd"`
 	Deleted   bool      `yaml:"deleted"`
 	Upper     bool      `yaml:"upper_layer"`

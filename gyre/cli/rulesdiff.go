@@ -37,9 +37,9 @@ func (a *app) diff(args []string, f remoteFlags) error {
 	return a.withStore(&f, func(ctx context.Context, s *rulestore.Store) error {
 		load := func(arg string) (side, bool, error) {
 			if _, err := os.Stat(arg); err == nil {
-				m, err := readMark(arg, f.set)
+				m, err := readWorkTree(arg, f.set)
 				if err != nil {
-					m = mark{}
+					m = workTree{}
 				}
 				files, err := localFiles([]string{arg}, m)
 				return side{strings.TrimSuffix(arg, "/"), files}, true, err

@@ -18,25 +18,25 @@ import (
 // markFile is what push and pull leave in a directory: the version that its files were made of.
 const markFile = ".gyre-rules.json"
 
-// mark says of which version a directory is.
-type mark struct {
+// workTree says of which version a directory is.
+type workTree struct {
 	RuleSet string `json:"rule_set"`
 	Digest  string `json:"digest"`
 	// Files are the names in the order in which they are loaded.
 	Files []string `json:"files"`
 }
 
-func markOf(set, digest string, files []rulesv1.File) mark {
-	m := mark{set, digest, make([]string, len(files))}
+func workTreeOf(set, digest string, files []rulesv1.File) workTree {
+	m := workTree{set, digest, make([]string, len(files))}
 	for i, f := range files {
 		m.Files[i] = f.Name
 	}
 	return m
 }
 
-// readMark reads the mark of a rule set in a directory; a directory without one has the zero mark.
-func readMark(dir, set string) (mark, error) {
-	var m mark
+// readWorkTree reads of which version of a rule set a directory is; the zero workTree if it does not say.
+func readWorkTree(dir, set string) (workTree, error) {
+	var m workTree
 	name := filepath.Join(dir, markFile)
 	data, err := os.ReadFile(name)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -46,15 +46,15 @@ func readMark(dir, set string) (mark, error) {
 		return m, fmt.Errorf("read rules: %w", err)
 	}
 	if err := json.Unmarshal(data, &m); err != nil {
-		return mark{}, daemon.Hint(fmt.Errorf("read %s: %w", name, err), "remove it; then push and pull need --force once")
+		return workTree{}, daemon.Hint(fmt.Errorf("read %s: %w", name, err), "remove it; then push and pull need --force once")
 	}
 	if m.RuleSet != set {
-		return mark{}, nil
+		return workTree{}, nil
 	}
 	return m, nil
 }
 
-func (m mark) write(root *os.Root) error {
+func (m workTree) write(root *os.Root) error {
 	data, err := json.MarshalIndent(m, "", "  ")
 	if err != nil {
 		return err
@@ -63,8 +63,8 @@ func (m mark) write(root *os.Root) error {
 }
 
 // localFiles reads rule files and directories of them as the files of a rule set. Files of a directory have their names
-// below it and come in the order of the mark, new ones after them; those named alone have the last part of their path.
-func localFiles(paths []string, m mark) ([]rulesv1.File, error) {
+// below it and come in the order of that version, new ones after them; those named alone have the last part of their path.
+func localFiles(paths []string, m workTree) ([]rulesv1.File, error) {
 	var files []rulesv1.File
 	for _, p := range paths {
 		st, err := os.Stat(p)
@@ -106,7 +106,7 @@ func localFiles(paths []string, m mark) ([]rulesv1.File, error) {
 }
 
 // writeFiles makes the rule files below a directory those of a version; other files stay.
-func writeFiles(dir string, old, files []rulesv1.File, m mark) error {
+func writeFiles(dir string, old, files []rulesv1.File, m workTree) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return fmt.Errorf("write rules: %w", err)
 	}

@@ -98,10 +98,10 @@ func (a *app) push(paths []string, f remoteFlags) error {
 	if st, err := os.Stat(paths[0]); err == nil && st.IsDir() && len(paths) == 1 {
 		dir = paths[0]
 	}
-	var m mark
+	var m workTree
 	var err error
 	if dir != "" {
-		if m, err = readMark(dir, f.set); err != nil {
+		if m, err = readWorkTree(dir, f.set); err != nil {
 			return err
 		}
 	}
@@ -127,7 +127,7 @@ func (a *app) push(paths []string, f remoteFlags) error {
 			return pushHint(err)
 		}
 		if dir != "" {
-			if err := leaveMark(dir, markOf(f.set, v.Digest(), files)); err != nil {
+			if err := leaveWorkTree(dir, workTreeOf(f.set, v.Digest(), files)); err != nil {
 				fmt.Fprintf(a.err, "warning: the next push of %s will need --force: %v\n", dir, err)
 			}
 		}
@@ -139,7 +139,7 @@ func (a *app) push(paths []string, f remoteFlags) error {
 	})
 }
 
-func leaveMark(dir string, m mark) error {
+func leaveWorkTree(dir string, m workTree) error {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
 		return err
@@ -199,7 +199,7 @@ func (a *app) pullCommand() *cobra.Command {
 func (a *app) pull(args []string, f remoteFlags) error {
 	dir := args[0]
 	var old []rulesv1.File
-	m, err := readMark(dir, f.set)
+	m, err := readWorkTree(dir, f.set)
 	if err != nil && !f.force {
 		return err
 	}
@@ -217,7 +217,7 @@ func (a *app) pull(args []string, f remoteFlags) error {
 		if len(old) > 0 && local != m.Digest && local != v.Digest() && !f.force {
 			return daemon.Hint(fmt.Errorf("%s holds rule files that are not those of a version", dir), "see them with gyre rules diff "+dir+"; name another directory, or overwrite them with --force")
 		}
-		if err := writeFiles(dir, old, v.Doc.Files, markOf(f.set, v.Digest(), v.Doc.Files)); err != nil {
+		if err := writeFiles(dir, old, v.Doc.Files, workTreeOf(f.set, v.Digest(), v.Doc.Files)); err != nil {
 			return err
 		}
 		_, err = fmt.Fprintf(a.out, "wrote the %d files of %s to %s\n", len(v.Doc.Files), versionName(f.set, v), dir)

@@ -207,7 +207,7 @@ func rootfs(t *testing.T, dir string) {
 			t.Fatal(err)
 		}
 	}
-	for _, applet := range []string{"sh", "cat", "true", "id"} {
+	for _, applet := range []string{"sh", "cat", "true", "sleep"} {
 		if err := os.Symlink("busybox", filepath.Join(dir, "bin", applet)); err != nil {
 			t.Fatal(err)
 		}
@@ -253,7 +253,7 @@ func newPodman(t *testing.T) *podman {
 	if err := w.Close(); err != nil {
 		t.Fatal(err)
 	}
-	cmd := p.command("import", "-", podmanImage)
+	cmd := p.command("import", "--change", `CMD ["/bin/sleep","1000"]`, "-", podmanImage) // the command is for pods
 	cmd.Stdin = &image
 	if out, err := cmd.CombinedOutput(); err != nil {
 		skip(t, fmt.Sprintf("podman import: %v\n%s", err, out))
