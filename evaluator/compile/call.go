@@ -53,6 +53,8 @@ var operations = map[string][]operation{
 	operators.Negate:     {{opNeg, []typ{tInt}, tInt}},
 	operators.Index:      {{opIndex, []typ{tList, tInt}, tStr}},
 	"ancestor":           {{opAncestor, []typ{tList, tInt}, tStr}},
+	"valueOf":            {{opValueOf, []typ{tList, tStr}, tStr}},
+	"hasValue":           {{opHasValue, []typ{tList, tStr}, tBool}},
 	"size":               {{opSize, []typ{tStr}, tInt}, {opSize, []typ{tList}, tInt}},
 	"int":                {{opToInt, []typ{tStr}, tInt}},
 	"string":             {{opToStr, []typ{tInt}, tStr}, {opToStr, []typ{tBool}, tStr}},

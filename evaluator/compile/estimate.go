@@ -37,6 +37,10 @@ func estimate(n *node) {
 		n.cost, n.p = n.cost+c, p
 	case opDyn:
 		n.cost, n.p = n.cost+30, 0.1
+	case opValueOf:
+		n.cost += 40
+	case opHasValue:
+		n.cost, n.p = n.cost+40, 0.3
 	case opConcat, opToStr, opLower, opDecode:
 		n.cost += 60
 	case opLoop:

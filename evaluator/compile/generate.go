@@ -127,6 +127,15 @@ func (x *generator) boolean(n *node) boolFunc {
 		return x.match(n)
 	case opDyn:
 		return x.dynamic(n)
+	case opHasValue:
+		find := x.valueOf(n)
+		return func(m *Machine) tri {
+			_, ok, err := find(m)
+			if err != no {
+				return err
+			}
+			return truth(ok)
+		}
 	case opLoop:
 		return x.loop(n)
 	}

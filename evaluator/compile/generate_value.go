@@ -140,6 +140,12 @@ func (x *generator) str(n *node) strFunc {
 		return x.mapped(n, celenv.DecodeBase64)
 	case opIndex, opAncestor:
 		return x.element(n)
+	case opValueOf:
+		find := x.valueOf(n)
+		return func(m *Machine) (string, tri) {
+			s, _, err := find(m)
+			return s, err
+		}
 	}
 	panic("compile: " + n.String() + " is no string")
 }
@@ -189,6 +195,23 @@ func (x *generator) element(n *node) strFunc {
 			return "", outside
 		}
 		return l[i], no
+	}
+}
+
+// valueOf finds an element of a list of name=value.
+func (x *generator) valueOf(n *node) func(*Machine) (string, bool, tri) {
+	list, name := x.strList(n.args[0]), x.str(n.args[1])
+	return func(m *Machine) (string, bool, tri) {
+		l, err := list(m)
+		if err != no {
+			return "", false, err
+		}
+		key, err := name(m)
+		if err != no {
+			return "", false, err
+		}
+		v, ok := celenv.ValueOf(l, key)
+		return v, ok, no
 	}
 }
 

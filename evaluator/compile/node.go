@@ -59,6 +59,8 @@ const (
 	opDecode
 	opIndex    // args[0][args[1]]
 	opAncestor // args[0].ancestor(args[1])
+	opValueOf  // what follows args[1]= in args[0]
+	opHasValue // tells whether it is there
 	opListConst
 	opLoop // some, all or exactly one of args[0] satisfy args[1]; num is the loopKind, depth in ints[0]
 )
@@ -301,7 +303,7 @@ func (n *node) String() string {
 
 var opNames = map[op]string{
 	opCond: "if", opDyn: "fits", opAdd: "add", opSub: "sub", opMul: "mul", opDiv: "div", opMod: "mod", opNeg: "neg", opSize: "size", opConcat: "concat",
-	opToInt: "int", opToStr: "string", opBasename: "basename", opLower: "lower", opDecode: "b64decode", opIndex: "index", opAncestor: "ancestor",
+	opToInt: "int", opToStr: "string", opBasename: "basename", opLower: "lower", opDecode: "b64decode", opIndex: "index", opAncestor: "ancestor", opValueOf: "valueOf", opHasValue: "hasValue",
 }
 
 func quoted(list []string) string {

@@ -64,7 +64,7 @@ func quoteAny(w *writer, list []string) func() string {
 }
 
 func (w *writer) str(depth int) string {
-	n := w.IntN(16)
+	n := w.IntN(17)
 	switch {
 	case len(w.vars) > 0 && n < 5:
 		return pick(w, w.vars)
@@ -89,8 +89,18 @@ func (w *writer) str(depth int) string {
 		return "string(" + w.num(depth-1) + ")"
 	case n == 14:
 		return w.str(depth-1) + ".b64decode()"
+	case n == 15:
+		return w.strList() + ".valueOf(" + w.labelName() + ")"
 	}
 	return "(" + w.str(depth-1) + " + " + w.str(depth-1) + ")"
+}
+
+// labelName is what elements of the form name=value may begin with.
+func (w *writer) labelName() string {
+	if w.IntN(3) == 0 {
+		return w.str(0)
+	}
+	return pick(w, []string{`"kernel"`, `"a"`, `"LANG"`, `""`})
 }
 
 func (w *writer) strList() string {
@@ -142,7 +152,9 @@ func (w *writer) boolean(depth int) string {
 
 func (w *writer) atom(depth int) string {
 	s := func() string { return w.str(min(depth, 2)) }
-	switch w.IntN(19) {
+	switch w.IntN(20) {
+	case 19:
+		return w.strList() + ".hasValue(" + w.labelName() + ")"
 	case 0:
 		return w.field(field.Bool)
 	case 1:
