@@ -19,7 +19,7 @@ func (c *Collector) exeSum(img *proctable.Image) string {
 	k := exehash.Key{Dev: r.ExeDev, Ino: r.ExeIno, Ctime: r.ExeCtime}
 	sum, ok := c.hasher.Lookup(k)
 	if !ok {
-		c.hasher.Ask(exehash.Ask[*proctable.Image]{Key: k, Paths: exePaths(img), About: img})
+		c.hasher.Ask(exehash.Ask[*proctable.Image]{Key: k, Paths: exePaths(img), Urgent: r.ExecTime != 0, About: img})
 	}
 	return sum
 }

@@ -41,7 +41,7 @@ type Config struct {
 
 // DefaultConfig uses every CPU.
 func DefaultConfig() Config {
-	return Config{MaxNodes: 10_000, Containers: container.DefaultConfig(), Labels: label.DefaultConfig(), Intel: intel.DefaultConfig()}
+	return Config{MaxNodes: 10_000, Containers: container.DefaultConfig(), Labels: label.DefaultConfig(), Intel: intel.DefaultConfig(), Kube: kube.DefaultConfig()}
 }
 
 // Validate checks the configuration.

@@ -62,6 +62,8 @@ type Ask[T any] struct {
 	Key
 	// Paths are tried in order: /proc/<pid>/exe first, which is gone when the process is.
 	Paths []string
+	// Urgent questions, about programs that have just started, go before the others.
+	Urgent bool
 	// About is given back with the answer.
 	About T
 }
@@ -78,6 +80,7 @@ type Answer[T any] struct {
 type Hasher[T any] struct {
 	cfg     Config
 	asks    chan Ask[T]
+	urgent  chan Ask[T]
 	answers chan Answer[T]
 	done    *prometheus.CounterVec
 	bytes   prometheus.Counter
@@ -93,13 +96,13 @@ type entry struct {
 	sum string
 }
 
-// queue bounds the questions that wait.
+// queue bounds the questions that wait, of each of the two sorts.
 const queue = 1024
 
 // New returns a Hasher.
 func New[T any](cfg Config, reg prometheus.Registerer) *Hasher[T] {
 	h := &Hasher[T]{
-		cfg: cfg, asks: make(chan Ask[T], queue), answers: make(chan Answer[T], queue), known: map[Key]*list.Element{}, order: list.New(),
+		cfg: cfg, asks: make(chan Ask[T], queue), urgent: make(chan Ask[T], queue), answers: make(chan Answer[T], queue), known: map[Key]*list.Element{}, order: list.New(),
 		done:  prometheus.NewCounterVec(prometheus.CounterOpts{Name: "gyre_collector_exe_hashes_total", Help: "Program files whose SHA-256 was asked for, by what came of it: ok, gone, changed, too_large, busy, error."}, []string{"result"}),
 		bytes: prometheus.NewCounter(prometheus.CounterOpts{Name: "gyre_collector_exe_hash_bytes_total", Help: "Bytes of program files read."}),
 	}
@@ -121,8 +124,12 @@ func (h *Hasher[T]) Lookup(k Key) (sum string, ok bool) {
 
 // Ask puts a question; it never waits. One that does not fit into the queue may be put again later.
 func (h *Hasher[T]) Ask(a Ask[T]) {
+	to := h.asks
+	if a.Urgent {
+		to = h.urgent
+	}
 	select {
-	case h.asks <- a:
+	case to <- a:
 		h.set(a.Key, "")
 	default:
 		h.done.WithLabelValues("busy").Inc()
@@ -152,11 +159,9 @@ func (h *Hasher[T]) Run(ctx context.Context) {
 	buf := make([]byte, 256<<10)
 	pace := pacer{rate: float64(h.cfg.Rate)}
 	for {
-		var a Ask[T]
-		select {
-		case <-ctx.Done():
+		a, ok := h.next(ctx)
+		if !ok {
 			return
-		case a = <-h.asks:
 		}
 		sum, size, err := h.sum(ctx, a.Key, a.Paths, buf, &pace)
 		if ctx.Err() != nil {
@@ -173,6 +178,22 @@ func (h *Hasher[T]) Run(ctx context.Context) {
 			h.done.WithLabelValues("untold").Inc()
 		}
 	}
+}
+
+// next waits for a question; false means that ctx has ended.
+func (h *Hasher[T]) next(ctx context.Context) (a Ask[T], ok bool) {
+	select {
+	case a = <-h.urgent:
+		return a, true
+	default:
+	}
+	select {
+	case <-ctx.Done():
+		return a, false
+	case a = <-h.urgent:
+	case a = <-h.asks:
+	}
+	return a, true
 }
 
 // Why there is no sum.

@@ -50,11 +50,11 @@ func TestSums(t *testing.T) {
 	if _, ok := h.Lookup(key); ok {
 		t.Error("a file is known before it was asked for")
 	}
-	h.Ask(Ask[string]{largeKey, []string{large}, "large"})
-	h.Ask(Ask[string]{changed, []string{other}, "changed"})
-	h.Ask(Ask[string]{keyOf(t, pipe), []string{pipe}, "pipe"})
-	h.Ask(Ask[string]{Key{1, 2, 3}, []string{"/no/such/file"}, "gone"})
-	h.Ask(Ask[string]{key, []string{"/proc/0/exe", other, good}, "good"})
+	h.Ask(Ask[string]{largeKey, []string{large}, false, "large"})
+	h.Ask(Ask[string]{changed, []string{other}, false, "changed"})
+	h.Ask(Ask[string]{keyOf(t, pipe), []string{pipe}, false, "pipe"})
+	h.Ask(Ask[string]{Key{1, 2, 3}, []string{"/no/such/file"}, false, "gone"})
+	h.Ask(Ask[string]{key, []string{"/proc/0/exe", other, good}, false, "good"})
 	if sum, ok := h.Lookup(key); !ok || sum != "" {
 		t.Errorf("while it is being found: %q %v", sum, ok)
 	}
@@ -71,6 +71,21 @@ func TestSums(t *testing.T) {
 		if got := testutil.ToFloat64(h.done.WithLabelValues(result)); got != n {
 			t.Errorf("%v files %s, want %v", got, result, n)
 		}
+	}
+}
+
+// TestUrgentGoesFirst asks for a file behind others.
+func TestUrgentGoesFirst(t *testing.T) {
+	h := New[string](DefaultConfig(), prometheus.NewRegistry())
+	for range 3 {
+		path, key := file(t, "old")
+		h.Ask(Ask[string]{Key: key, Paths: []string{path}, About: "old"})
+	}
+	path, key := file(t, "new")
+	h.Ask(Ask[string]{Key: key, Paths: []string{path}, Urgent: true, About: "new"})
+	go h.Run(t.Context())
+	if a := <-h.Answers(); a.About != "new" {
+		t.Errorf("first answer about %s", a.About)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/gyre-sec/gyre/daemon"
@@ -23,7 +24,8 @@ type Config struct {
 type List struct {
 	Name   string        `yaml:"name" doc:"name of the list: what the fields intel.* say"`
 	File   string        `yaml:"file" doc:"file with an indicator a line"`
-	URL    daemon.Secret `yaml:"url" doc:"http or https address of such a file"`
+	URL    string        `yaml:"url" doc:"http or https address of such a file"`
+	Secret daemon.Secret `yaml:"secret_url" doc:"the same, where the address holds a key"`
 	Type   string        `yaml:"type" doc:"what the indicators are: ip, domain, path or sha256; empty: each is what it looks like"`
 	Column int           `yaml:"column" doc:"column of the indicator in lines divided by commas, semicolons or blanks, from 1"`
 	Every  time.Duration `yaml:"every" doc:"how often the list is read; 0 means every hour for a url, every 10 s for a file"`
@@ -59,12 +61,18 @@ func (c Config) Validate() error {
 			add(at+".name", "there is another list %q", l.Name)
 		}
 		names[l.Name] = true
-		if (l.File == "") == !l.URL.IsSet() {
-			add(at, "list %s: want either file or url", l.Name)
+		given := 0
+		for _, is := range []bool{l.File != "", l.URL != "", l.Secret.IsSet()} {
+			if is {
+				given++
+			}
 		}
-		if l.URL.IsSet() {
-			if raw, err := l.URL.Resolve(); err != nil {
-				add(at+".url", "%w", err)
+		if given != 1 {
+			add(at, "list %s: want one of file, url and secret_url", l.Name)
+		}
+		if l.File == "" && given == 1 {
+			if raw, err := l.address(); err != nil {
+				add(at+".secret_url", "%w", err)
 			} else if u, err := url.Parse(raw); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
 				add(at+".url", "the url is none: write it as https://host/path")
 			}
@@ -80,6 +88,15 @@ func (c Config) Validate() error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// address is where the list is fetched from.
+func (l List) address() (string, error) {
+	if l.URL != "" {
+		return l.URL, nil
+	}
+	raw, err := l.Secret.Resolve()
+	return strings.TrimSpace(raw), err
 }
 
 func (l List) every() time.Duration {

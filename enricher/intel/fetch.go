@@ -70,7 +70,7 @@ func (f *Feeder) readFile(l List, stamp string) (fetched, error) {
 func (f *Feeder) get(ctx context.Context, l List, etag string) (fetched, error) {
 	ctx, cancel := context.WithTimeout(ctx, f.cfg.Timeout)
 	defer cancel()
-	raw, err := l.URL.Resolve()
+	raw, err := l.address()
 	if err != nil {
 		return fetched{}, backoff.Permanent(fmt.Errorf("%w: list %s: %w", ErrFetch, l.Name, err))
 	}

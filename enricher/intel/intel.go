@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"sync"
 	"time"
 
@@ -106,7 +107,13 @@ func (l List) source() string {
 	if l.File != "" {
 		return fmt.Sprintf("file %s type %s column %d", l.File, l.Type, l.Column)
 	}
-	return fmt.Sprintf("url of list %s type %s column %d", l.Name, l.Type, l.Column)
+	from := l.URL
+	if from == "" {
+		from = "secret url"
+	} else if u, err := url.Parse(from); err == nil {
+		from = u.Redacted()
+	}
+	return fmt.Sprintf("%s type %s column %d", from, l.Type, l.Column)
 }
 
 // turn reads a list if it is time and nobody else does. It returns how long to wait for the next turn.

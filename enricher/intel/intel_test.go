@@ -86,7 +86,7 @@ func TestURL(t *testing.T) {
 		fmt.Fprint(w, text)
 	}))
 	defer s.Close()
-	l := List{Name: "feed", URL: daemon.NewSecret(s.URL + "/token-in-path")}
+	l := List{Name: "feed", Secret: daemon.NewSecret(s.URL + "/token-in-path")}
 	f := feeder(t, b, l)
 	if _, err := f.turn(t.Context(), l); err != nil {
 		t.Fatal(err)
@@ -159,7 +159,7 @@ func TestFile(t *testing.T) {
 
 func TestConfig(t *testing.T) {
 	for want, l := range map[string]List{
-		"either file or url": {Name: "a"}, "cannot be the name": {Name: "a b", File: "x"}, "url is none": {Name: "a", URL: daemon.NewSecret("ftp://x")},
+		"want one of file": {Name: "a"}, "cannot be the name": {Name: "a b", File: "x"}, "url is none": {Name: "a", URL: "ftp://x"},
 		"type is": {Name: "a", File: "x", Type: "mail"}, "column is": {Name: "a", File: "x", Column: -1}, "every is": {Name: "a", File: "x", Every: 1},
 	} {
 		cfg := DefaultConfig()
