@@ -82,7 +82,7 @@ func TestChaos(t *testing.T) {
 	}
 	rng, restarts := c.dice(99), 0
 	for ctx.Err() == nil {
-		pause(ctx, time.Duration(1000+rng.IntN(4000))*time.Millisecond)
+		pause(ctx, time.Duration(3000+rng.IntN(7000))*time.Millisecond)
 		stop()
 		_, stop = c.run(Config{Outputs: outputs})
 		restarts++
@@ -113,7 +113,7 @@ func (c *chaos) watch(ctx context.Context) {
 		}
 		line := fmt.Sprintf("%3.0f s: %d sent", time.Since(start).Seconds(), c.sent.Load())
 		for _, d := range list {
-			line += fmt.Sprintf("; %s floor %d, in flight %d", d.Name, d.AckFloor, d.AckPending)
+			line += fmt.Sprintf("; %s behind %d, in flight %d", d.Name, d.Lag, d.AckPending)
 		}
 		c.t.Log(line)
 	}
