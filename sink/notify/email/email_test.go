@@ -145,6 +145,14 @@ func TestEmail(t *testing.T) {
 	if id := first.Header.Get("Message-Id"); id != "<"+m.Alert.ID.String()+"@gyre>" || id != second.Header.Get("Message-Id") {
 		t.Errorf("id %q", id)
 	}
+	lines := *m.Alert
+	lines.Rule = "x\r\nBcc: all@example.org"
+	if err := send(notify.Message{Alert: &lines, Severity: "critical"}); err != nil {
+		t.Fatal(err)
+	}
+	if one, _ := body(t, s.take()[0]); one.Header.Get("Bcc") != "" || !strings.HasPrefix(one.Header.Get("Content-Type"), "text/plain") {
+		t.Errorf("a line break in a rule's name: %v", one.Header)
+	}
 	a := *m.Alert
 	a.Rule, a.Output = "x\r\nBcc: all@example.org", strings.Repeat("é\n.\n", 300_000)
 	if err := send(notify.Message{Alert: &a, Severity: "critical"}, m); err != nil {
