@@ -26,6 +26,7 @@ require (
 
 require (
 	github.com/cenkalti/backoff/v5 v5.0.3
+	github.com/google/go-cmp v0.7.0
 	github.com/gyre-sec/gyre/daemon v0.0.0
 	github.com/gyre-sec/gyre/schemas v0.0.0
 	github.com/klauspost/compress v1.20.3
