@@ -30,6 +30,8 @@ const (
 	BucketConfig = "config"
 	// BucketSilences holds what operators have silenced, by id.
 	BucketSilences = "silences"
+	// BucketCorrelate holds the state of correlation: who takes part, and snapshots of the partitions.
+	BucketCorrelate = "correlate"
 )
 
 type stream struct {
@@ -58,6 +60,7 @@ func buckets() []jetstream.KeyValueConfig {
 		{Bucket: BucketRules, Description: "rule files, versioned by digest", History: 64},
 		{Bucket: BucketConfig, Description: "capture policy and so on", History: 64},
 		{Bucket: BucketSilences, Description: "silences of notifications, by id", History: 8},
+		{Bucket: BucketCorrelate, Description: "state of correlation: members, and snapshots of partitions", History: 1},
 	}
 }
 
