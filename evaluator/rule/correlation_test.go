@@ -57,7 +57,7 @@ func TestCorrelationErrors(t *testing.T) {
 		{"kind: sequence, within: 5m, steps: [{name: a, condition: x}, {name: a, condition: x}]}]", `f:1:116: step "a" repeated, first on line 1`},
 		{"kind: sequence, within: 5m, steps: [{name: a, condition: x}, {name: b}]}]", "f:1:116: a step needs a name and a condition"},
 		{"kind: sequence, within: 5m, steps: [{name: a, cond: x}]}]", `f:1:100: unknown key "cond" in a step`},
-		{"kind: sequence, within: 5m, by: [fd.cip], steps: [{name: a, condition: x, by: []}, {name: b, condition: x}]}]", "f:1:104: step a has 0 fields in by, the rule 1"},
+		{"kind: sequence, within: 5m, by: [fd.cip], steps: [{name: a, condition: x, by: []}, {name: b, condition: x}]}]", "f:1:105: step a has 0 fields in by, the rule 1"},
 		{"kind: rate, within: 5m, condition: x, count: 3, factor: 3}]", "f:1:92: baseline and factor go together"},
 		{"kind: rate, within: 5m, condition: x, count: 3, factor: 3, baseline: 6m}]", "f:1:113: baseline is 6m0s, want 2 to 288 times within"},
 		{"kind: rate, within: 5m, condition: x, count: 3, factor: much, baseline: 1h}]", `f:1:110: "much" cannot be a factor`},
