@@ -37,17 +37,22 @@ func newAlert(r *ruleset.Rule, digest string, v *field.View, out []byte) alertv1
 	for i, f := range r.Attach {
 		a.Fields[i] = alertv1.Field{Name: f.Name, Value: bounded(f.Value(v))}
 	}
-	p := b.Proc(e.Proc)
+	describeActor(&a, b, e.Proc)
+	return a
+}
+
+// describeActor sets what an alert says about the process in row, its user, container and pod.
+func describeActor(a *alertv1.Alert, b *eventv1.Batch, row int32) {
+	p := b.Proc(row)
 	if p == nil {
-		return a
+		return
 	}
-	a.Lineage = lineage(b, e.Proc)
+	a.Lineage = lineage(b, row)
 	a.User = alertv1.User{UID: p.UID, Name: userName(b, p.User), LoginUID: p.LoginUID, LoginName: userName(b, p.LoginUser)}
 	if c := b.Container(p.Container); c != nil {
 		a.Container = alertv1.Container{ID: b.Text(c.ID), Name: b.Text(c.Name), Image: b.Text(c.Image)}
 		a.K8s = alertv1.K8s{Namespace: b.Text(c.PodNamespace), Pod: b.Text(c.PodName)}
 	}
-	return a
 }
 
 func lineage(b *eventv1.Batch, row int32) []alertv1.Process {

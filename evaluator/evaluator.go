@@ -19,6 +19,8 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/gyre-sec/gyre/bus"
+	"github.com/gyre-sec/gyre/evaluator/correlate"
+	"github.com/gyre-sec/gyre/evaluator/ruleset"
 )
 
 // Durable is the name of the consumer that evaluators share.
@@ -47,6 +49,9 @@ type Evaluator struct {
 	current  atomic.Pointer[generation]
 	changed  chan struct{}
 	throttle *throttle
+	// correlator is nil if nothing is correlated.
+	correlator *correlate.Correlator
+	every    *every // nil if nothing is correlated
 	tried    [32]byte // of the last attempt to load; New, then follow only
 
 	mu   sync.Mutex
@@ -63,10 +68,22 @@ func New(cfg Config, b *bus.Bus, log *slog.Logger, reg prometheus.Registerer) (*
 		cfg: cfg, bus: b, log: log, m: newMetrics(reg), throttle: newThrottle(maxThrottled), kv: map[string][]byte{}, changed: make(chan struct{}, 1),
 		pub: b.NewPublisher(bus.PublisherConfig{Stage: "evaluator", MaxMessages: 1024}),
 	}
+	if cfg.Correlate.Enabled {
+		e.every = &every{newly: map[uint64]interval{}}
+		e.correlator = correlate.New(cfg.Correlate, b, e.correlated, log, reg)
+	}
 	if err := e.load(); err != nil {
 		return nil, err
 	}
 	return e, nil
+}
+
+// correlated is the rule set that the correlator uses.
+func (e *Evaluator) correlated() *ruleset.Set {
+	if g := e.current.Load(); g != nil {
+		return g.set
+	}
+	return nil
 }
 
 // Rules describes the rules in force and the last failure to replace them.
@@ -79,7 +96,10 @@ func (e *Evaluator) Rules() Info {
 // Ready tells whether batches are being consumed.
 func (e *Evaluator) Ready() error {
 	if w := e.worker.Load(); w != nil {
-		return w.Ready()
+		if err := w.Ready(); err != nil || e.correlator == nil {
+			return err
+		}
+		return e.correlator.Ready()
 	}
 	return fmt.Errorf("evaluator: rules of the bucket are not read yet")
 }
@@ -103,6 +123,9 @@ func (e *Evaluator) Run(ctx context.Context) error {
 			return nil
 		}
 		e.reload() // with the bucket's rules, before the first event
+		if e.correlator != nil {
+			g.Go(func() error { return e.correlator.Run(gctx) })
+		}
 		return e.consume(gctx)
 	})
 	if err := g.Wait(); err != nil {
@@ -148,6 +171,9 @@ func (e *Evaluator) handle(ctx context.Context, d *bus.Delivery) error {
 	for id, n := range w.folded {
 		e.m.folded.WithLabelValues(id).Add(float64(n))
 	}
+	for id, n := range w.signals.noKey {
+		e.m.noKey.WithLabelValues(id).Add(float64(n))
+	}
 	e.m.seconds.Observe(time.Since(start).Seconds())
 	if len(w.out) == 0 {
 		return nil
@@ -156,7 +182,11 @@ func (e *Evaluator) handle(ctx context.Context, d *bus.Delivery) error {
 	s := &settle{ctx: ctx, d: d}
 	s.left.Store(int64(len(w.out)))
 	for _, o := range w.out {
-		e.m.alerts.WithLabelValues(o.rule, o.priority).Inc()
+		if o.priority == "" {
+			e.m.signals.WithLabelValues(o.rule).Inc()
+		} else {
+			e.m.alerts.WithLabelValues(o.rule, o.priority).Inc()
+		}
 		if err := e.pub.PublishAsync(ctx, o.msg, s.done); err != nil {
 			s.done(err)
 		}

@@ -170,7 +170,7 @@ func (e *Evaluator) load() error {
 			e.log.Warn("rule of a Falco file is not fully supported", "err", w.String())
 		}
 	}
-	e.current.Store(newGeneration(set, e.throttle, e.cfg.FalcoMatching == matchFirst))
+	e.current.Store(newGeneration(set, e.throttle, e.cfg.FalcoMatching == matchFirst, e.every))
 	e.m.perRule.set.Store(set)
 	e.m.loads.WithLabelValues("ok").Inc()
 	e.m.rules.Set(float64(len(set.Rules())))

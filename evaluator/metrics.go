@@ -7,6 +7,7 @@ type metrics struct {
 	alerts                     *prometheus.CounterVec
 	ruleErrors, folded         *prometheus.CounterVec
 	loads                      *prometheus.CounterVec
+	signals, noKey             *prometheus.CounterVec
 	rules                      prometheus.Gauge
 	seconds                    prometheus.Histogram
 	perRule                    *ruleMetrics
@@ -28,12 +29,14 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		alerts:     vec("alerts_total", "Alerts raised.", "rule", "priority"),
 		ruleErrors: vec("rule_errors_total", "Conditions that failed at run time, which counts as no match.", "rule"),
 		folded:     vec("alerts_folded_total", "Matches that became no alert because of their rule's throttle.", "rule"),
+		signals:    vec("signals_total", "Signals sent to the correlator: matches of the steps of correlation rules.", "rule"),
+		noKey:      vec("signals_without_key_total", "Matches of steps that are not correlated, as the event lacks a field of the rule's key.", "rule"),
 		loads:      vec("rule_loads_total", "Attempts to load rules by result: ok, refused.", "result"),
 		rules:      prometheus.NewGauge(prometheus.GaugeOpts{Name: "gyre_evaluator_rules", Help: "Rules in force."}),
 		seconds: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "gyre_evaluator_batch_seconds", Help: "Time to evaluate one batch.", Buckets: prometheus.ExponentialBuckets(0.0001, 4, 8),
 		}),
 	}
-	reg.MustRegister(m.perRule, m.batches, m.events, m.lost, m.bad, m.alerts, m.ruleErrors, m.folded, m.loads, m.rules, m.seconds)
+	reg.MustRegister(m.perRule, m.batches, m.events, m.lost, m.bad, m.alerts, m.ruleErrors, m.folded, m.loads, m.rules, m.seconds, m.signals, m.noKey)
 	return m
 }

@@ -18,11 +18,16 @@ type generation struct {
 	pool sync.Pool
 }
 
-// newGeneration makes the generation of a set; first says that of the matching rules from Falco files only the first counts.
-func newGeneration(set *ruleset.Set, t *throttle, first bool) *generation {
+// newGeneration makes the generation of a set; without x no signals are made; first says that of the matching rules from Falco files only the first counts.
+func newGeneration(set *ruleset.Set, t *throttle, first bool, x *every) *generation {
 	g := &generation{set: set}
 	g.pool.New = func() any {
-		return &work{digest: set.Digest(), first: first, engine: set.Engine(), decoder: eventv1.NewDecoder(), reader: eventv1.NewReader(), view: field.NewView(), throttle: t, folded: map[string]int{}}
+		w := &work{
+			digest: set.Digest(), first: first, engine: set.Engine(), decoder: eventv1.NewDecoder(), reader: eventv1.NewReader(), view: field.NewView(), throttle: t, folded: map[string]int{},
+			correlate: x != nil, every: x, signals: signals{rates: map[string]int{}, noKey: map[string]int{}},
+		}
+		w.engine.Steps(w.step)
+		return w
 	}
 	return g
 }
@@ -42,9 +47,13 @@ type work struct {
 	out      []output
 	folded   map[string]int // matches that a throttle made no alert of, by rule
 	err      error
+
+	correlate bool
+	every     *every
+	signals   signals
 }
 
-// output is an alert, encoded: nothing in it shares memory with the batch.
+// output is an alert or, without a priority, a signal, encoded: nothing in it shares memory with the batch.
 type output struct {
 	rule, priority string
 	msg            bus.Message
@@ -64,6 +73,7 @@ func (w *work) run(data []byte) error {
 		w.add(lostAlert(&w.batch, w.digest))
 	}
 	clear(w.folded)
+	w.signals.reset()
 	var falco *ruleset.Rule // the first one that matched the event, in Falco's order
 	emit := func(r *ruleset.Rule) {
 		switch {
@@ -84,6 +94,7 @@ func (w *work) run(data []byte) error {
 	if err := w.reader.Err(); err != nil {
 		return err
 	}
+	w.publishSignals()
 	return w.err
 }
 

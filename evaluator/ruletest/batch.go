@@ -1,6 +1,7 @@
 package ruletest
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -20,12 +21,12 @@ const (
 // Batch encodes a case as the batch that a collector and an enricher would have made.
 func Batch(c Case) ([]byte, error) {
 	b := eventv1.NewBuilder()
-	b.Reset(eventv1.Header{Node: "test", BootID: bootID, Source: "syscall", BootTime: bootTime})
+	b.Reset(eventv1.Header{Node: cmp.Or(c.Event.Node, "test"), BootID: bootID, Source: "syscall", BootTime: bootTime})
 	kind, ok := eventv1.ParseKind(c.Event.Kind)
 	if !ok {
 		return nil, fmt.Errorf("unknown event kind %q", c.Event.Kind)
 	}
-	e := eventv1.Event{Kind: kind, Seq: 1, Time: caseTime, Ret: c.Event.Ret, TID: 1000, Proc: -1}
+	e := eventv1.Event{Kind: kind, Seq: cmp.Or(c.Event.Seq, 1), Time: caseTime + int64(c.Event.At), Ret: c.Event.Ret, TID: 1000, Proc: -1}
 	if kind.IsClone() {
 		e.Args[eventv1.CloneChildProc] = -1
 	}

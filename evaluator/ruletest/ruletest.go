@@ -18,6 +18,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/goccy/go-yaml"
 
@@ -46,6 +47,10 @@ type Case struct {
 // Event is the event of a case.
 type Event struct {
 	Kind string `yaml:"kind"`
+	// Node, Seq and At name the event in a case of several: its node, its number there, 1 if it is 0, and when it happens.
+	Node string        `yaml:"node"`
+	Seq  uint64        `yaml:"-"`
+	At   time.Duration `yaml:"at"`
 	Ret  int64  `yaml:"ret"`
 	// Args by name, as evt.arg.* has them: text, number, or flags such as O_RDWR|O_CREAT.
 	Args map[string]any `yaml:"args"`
