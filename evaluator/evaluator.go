@@ -51,8 +51,8 @@ type Evaluator struct {
 	throttle *throttle
 	// correlator is nil if nothing is correlated.
 	correlator *correlate.Correlator
-	every    *every // nil if nothing is correlated
-	tried    [32]byte // of the last attempt to load; New, then follow only
+	every      *correlate.Every // nil if nothing is correlated
+	tried      [32]byte         // of the last attempt to load; New, then follow only
 
 	mu   sync.Mutex
 	kv   map[string][]byte
@@ -69,7 +69,7 @@ func New(cfg Config, b *bus.Bus, log *slog.Logger, reg prometheus.Registerer) (*
 		pub: b.NewPublisher(bus.PublisherConfig{Stage: "evaluator", MaxMessages: 1024}),
 	}
 	if cfg.Correlate.Enabled {
-		e.every = &every{newly: map[uint64]interval{}}
+		e.every = correlate.NewEvery()
 		e.correlator = correlate.New(cfg.Correlate, b, e.correlated, log, reg)
 	}
 	if err := e.load(); err != nil {
@@ -171,8 +171,10 @@ func (e *Evaluator) handle(ctx context.Context, d *bus.Delivery) error {
 	for id, n := range w.folded {
 		e.m.folded.WithLabelValues(id).Add(float64(n))
 	}
-	for id, n := range w.signals.noKey {
-		e.m.noKey.WithLabelValues(id).Add(float64(n))
+	if w.matches != nil {
+		for id, n := range w.matches.NoKey {
+			e.m.noKey.WithLabelValues(id).Add(float64(n))
+		}
 	}
 	e.m.seconds.Observe(time.Since(start).Seconds())
 	if len(w.out) == 0 {

@@ -5,6 +5,7 @@ import (
 	"sync"
 
 	"github.com/gyre-sec/gyre/bus"
+	"github.com/gyre-sec/gyre/evaluator/correlate"
 	"github.com/gyre-sec/gyre/evaluator/ruleset"
 	"github.com/gyre-sec/gyre/schemas/alertv1"
 	"github.com/gyre-sec/gyre/schemas/eventv1"
@@ -19,12 +20,14 @@ type generation struct {
 }
 
 // newGeneration makes the generation of a set; without x no signals are made; first says that of the matching rules from Falco files only the first counts.
-func newGeneration(set *ruleset.Set, t *throttle, first bool, x *every) *generation {
+func newGeneration(set *ruleset.Set, t *throttle, first bool, x *correlate.Every) *generation {
 	g := &generation{set: set}
 	g.pool.New = func() any {
 		w := &work{
 			digest: set.Digest(), first: first, engine: set.Engine(), decoder: eventv1.NewDecoder(), reader: eventv1.NewReader(), view: field.NewView(), throttle: t, folded: map[string]int{},
-			correlate: x != nil, every: x, signals: signals{rates: map[string]int{}, noKey: map[string]int{}},
+		}
+		if x != nil {
+			w.matches = correlate.NewMatches(x)
 		}
 		w.engine.Steps(w.step)
 		return w
@@ -47,10 +50,7 @@ type work struct {
 	out      []output
 	folded   map[string]int // matches that a throttle made no alert of, by rule
 	err      error
-
-	correlate bool
-	every     *every
-	signals   signals
+	matches  *correlate.Matches // nil if nothing is correlated
 }
 
 // output is an alert or, without a priority, a signal, encoded: nothing in it shares memory with the batch.
@@ -73,7 +73,9 @@ func (w *work) run(data []byte) error {
 		w.add(lostAlert(&w.batch, w.digest))
 	}
 	clear(w.folded)
-	w.signals.reset()
+	if w.matches != nil {
+		w.matches.Reset()
+	}
 	var falco *ruleset.Rule // the first one that matched the event, in Falco's order
 	emit := func(r *ruleset.Rule) {
 		switch {

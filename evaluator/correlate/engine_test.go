@@ -93,7 +93,7 @@ func play(t *testing.T, list ...*Signal) []string {
 	e := NewEngine(b)
 	e.SetRules(testSet(t, testRules), epoch)
 	var out []string
-	emit := func(a *alertv1.Alert) { out = append(out, describe(a)) }
+	emit := func(a *alertv1.Alert) { out = append(out, contents(a)) }
 	for _, s := range list {
 		e.Add(s, s.Alert.Time, emit)
 	}
@@ -104,7 +104,7 @@ func play(t *testing.T, list ...*Signal) []string {
 	return out
 }
 
-func describe(a *alertv1.Alert) string {
+func contents(a *alertv1.Alert) string {
 	var n []string
 	for _, x := range a.Events {
 		n = append(n, fmt.Sprint(x.Step[:1], x.Seq))
@@ -235,8 +235,10 @@ func TestAgainstNaive(t *testing.T) {
 			}
 			s := sig(kind, step, fmt.Sprint("k", k), float64(r.IntN(int(100*float64(keys))))+float64(r.IntN(4))/4, i+1, fmt.Sprint("v", r.IntN(3)))
 			byKey[k] = append(byKey[k], s)
-			for range 1 + r.IntN(2) {
-				arrivals = append(arrivals, arrival{s, s.Alert.Time + r.Int64N(int64(1900*time.Millisecond))})
+			first := s.Alert.Time + r.Int64N(int64(1900*time.Millisecond))
+			arrivals = append(arrivals, arrival{s, first})
+			if r.IntN(2) == 0 { // again, also long after it was taken
+				arrivals = append(arrivals, arrival{s, first + r.Int64N(int64(8*time.Second))})
 			}
 		}
 		slices.SortFunc(arrivals, func(a, b arrival) int { return int(a.at - b.at) })
@@ -245,7 +247,7 @@ func TestAgainstNaive(t *testing.T) {
 			slices.SortFunc(list, func(a, b *Signal) int { return newEvent(a, stepIndex(a), 0).compare(newEvent(b, stepIndex(b), 0)) })
 			want = append(want, naive(kind, list)...)
 		}
-		emit := func(a *alertv1.Alert) { got = append(got, describe(a)) }
+		emit := func(a *alertv1.Alert) { got = append(got, contents(a)) }
 		b := NewBudget(testLimits())
 		e := NewEngine(b)
 		e.SetRules(set, epoch)
