@@ -71,6 +71,9 @@ func New(cfg Config, b *bus.Bus, rules func() *ruleset.Set, log *slog.Logger, re
 	return c
 }
 
+// Name tells this correlator from the others.
+func (c *Correlator) Name() string { return c.me }
+
 // name is that of this correlator, another one each time.
 func name() string {
 	host, _ := os.Hostname()

@@ -24,8 +24,30 @@ type Matches struct {
 	// NoKey counts the matches without a field of the key, by rule.
 	NoKey map[string]int
 
+	done  []stepInterval
 	rates map[string]int // those of kind rate, of which there is one per key and window
 	every *Every
+}
+
+// stepInterval is an interval of a step that has one key per batch.
+type stepInterval struct {
+	step *ruleset.Step
+	at   int64
+}
+
+// again tells whether an event of the batch was in the same interval of the step before.
+func (x *Matches) again(s *ruleset.Step, v *field.View) bool {
+	_, e := v.Current()
+	at := e.Time / int64(s.Every)
+	for i := range x.done {
+		if x.done[i].step == s {
+			same := x.done[i].at == at
+			x.done[i].at = at
+			return same
+		}
+	}
+	x.done = append(x.done, stepInterval{s, at})
+	return false
 }
 
 // Match is a signal with the id of its message.
@@ -42,7 +64,7 @@ func NewMatches(every *Every) *Matches {
 // Reset forgets the signals, for the next batch.
 func (x *Matches) Reset() {
 	clear(x.List)
-	x.List = x.List[:0]
+	x.List, x.done = x.List[:0], x.done[:0]
 	clear(x.rates)
 	clear(x.NoKey)
 }
@@ -50,6 +72,9 @@ func (x *Matches) Reset() {
 // Add turns the match of a step by the event that v reads into a signal, or adds it to one of the batch. The signal may
 // share memory with the batch.
 func (x *Matches) Add(s *ruleset.Step, v *field.View) {
+	if s.Every > 0 && len(s.By) == 0 && s.Of.Scope == rule.ScopeNode && x.again(s, v) {
+		return // all events of a batch have one key
+	}
 	key, ok := KeyOf(s, v)
 	if !ok {
 		x.NoKey[s.Of.Rule.ID]++

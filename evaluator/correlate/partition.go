@@ -107,6 +107,16 @@ func owner(ctx context.Context, kv *bus.KV, p int) (head, uint64, error) {
 	return h, e.Revision, err
 }
 
+// Owner is the name of the correlator that owns a partition, "" if none does.
+func Owner(ctx context.Context, b *bus.Bus, p int) (string, error) {
+	kv, err := b.KV(ctx, bus.BucketCorrelate)
+	if err != nil {
+		return "", err
+	}
+	h, _, err := owner(ctx, kv, p)
+	return h.owner, err
+}
+
 // claim makes me the owner of a partition and restores its state. It returns [errFenced] if somebody else was faster.
 func claim(ctx context.Context, kv *bus.KV, p int, me string, h head, revision uint64, b *Budget, set *ruleset.Set, clock int64) (*partition, error) {
 	mine := h
