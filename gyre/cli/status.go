@@ -21,10 +21,12 @@ import (
 
 // status is what `gyre status` shows; with --json as it stands.
 type status struct {
-	Instance *instanceStatus    `json:"instance,omitempty"`
-	Rules    *rulesStatus       `json:"rules,omitempty"`
-	Events   *eventsStatus      `json:"events,omitempty"`
-	Streams  []bus.StreamStatus `json:"streams"`
+	Instance *instanceStatus `json:"instance,omitempty"`
+	Rules    *rulesStatus    `json:"rules,omitempty"`
+	Events   *eventsStatus   `json:"events,omitempty"`
+	// Correlation is left out if nothing is correlated.
+	Correlation *correlateStatus   `json:"correlation,omitempty"`
+	Streams     []bus.StreamStatus `json:"streams"`
 }
 
 type instanceStatus struct {
@@ -117,6 +119,7 @@ func (s *status) fromMetrics(ctx context.Context, info instance.Info) error {
 		Alerts: sum(families["gyre_evaluator_alerts_total"]), Stored: sum(families["gyre_sink_stored_total"]), Lost: map[string]uint64{}, KeptBack: map[string]uint64{},
 	}
 	s.Events.Spool = spoolOf(families)
+	s.Correlation = correlationOf(families)
 	for _, m := range families["gyre_collector_lost_events_total"].GetMetric() {
 		if n := uint64(value(m)); n > 0 {
 			s.Events.Lost[label(m, "reason")] += n
@@ -198,6 +201,7 @@ func (a *app) writeStatus(s *status) error {
 		}
 		e.Spool.write(&b)
 	}
+	s.Correlation.write(&b)
 	b.WriteString("\nSTREAM     MESSAGES        BYTES  OLDEST     CONSUMER            LAG  UNACKED  REDELIVERED\n")
 	for _, st := range s.Streams {
 		oldest := "-"

@@ -35,8 +35,8 @@ func migrations() ([]migration, error) {
 		}
 		base := strings.TrimSuffix(strings.TrimPrefix(n, "migrations/"), ".sql")
 		number, err := strconv.ParseUint(base[:4], 10, 32)
-		if err != nil || int(number) != i+1 {
-			return nil, fmt.Errorf("migration %s is not number %04d", base, i+1)
+		if err != nil || number == 0 || i > 0 && uint32(number) <= out[i-1].number {
+			return nil, fmt.Errorf("migration %s has no number of its own", base)
 		}
 		sum := sha256.Sum256(text)
 		out = append(out, migration{uint32(number), base, hex.EncodeToString(sum[:]), string(text)})
@@ -61,9 +61,10 @@ func (s *Store) Migrate(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	newest := all[len(all)-1].number
 	for n := range applied {
-		if int(n) > len(all) {
-			return daemon.Hint(fmt.Errorf("%w: the database is at migration %d, this program knows %d", ErrSchema, n, len(all)), "upgrade this program")
+		if n > newest {
+			return daemon.Hint(fmt.Errorf("%w: the database is at migration %d, this program knows %d", ErrSchema, n, newest), "upgrade this program")
 		}
 	}
 	for _, m := range all {
@@ -121,7 +122,7 @@ func (s *Store) apply(ctx context.Context, m migration) error {
 
 // retain sets how long the tables keep rows.
 func (s *Store) retain(ctx context.Context) error {
-	for table, column := range map[string]string{"alerts_raw": "time", "alerts_minute": "minute"} {
+	for table, column := range map[string]string{"alerts_raw": "time", "alerts_minute": "minute", "alert_events_raw": "alert_time"} {
 		var now string
 		if err := s.conn.QueryRow(ctx, "SELECT engine_full FROM system.tables WHERE database = currentDatabase() AND name = $1", table).Scan(&now); err != nil {
 			return fmt.Errorf("%w: look up table %s: %w", ErrSchema, table, err)
