@@ -10,6 +10,7 @@ package correlate
 import (
 	"container/heap"
 	"container/list"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -258,6 +259,9 @@ func (e *Engine) evict(id string, keep *state) bool {
 // schedule puts s where it is due next.
 func (e *Engine) schedule(s *state) {
 	s.wake = s.expire
+	if len(s.pending) > 0 || s.open != nil { // it is not forgotten before they are done
+		s.wake = math.MaxInt64
+	}
 	for _, x := range s.pending {
 		s.wake = min(s.wake, x.hold)
 	}

@@ -10,7 +10,7 @@ import (
 type metrics struct {
 	signals, alerts, folded, evicted, overflow *prometheus.CounterVec
 	late                                       *prometheus.CounterVec
-	bad, conflicts, snapshots, lost            prometheus.Counter
+	bad, conflicts, snapshots, lost, failed    prometheus.Counter
 	keys, bytes, partitions, members           prometheus.Gauge
 	snapshotBytes                              prometheus.Gauge
 	seconds                                    prometheus.Histogram
@@ -36,6 +36,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		late:          vec("late_total", "Signals that came too late to be put in order, by what became of them: taken, dropped (too old), duplicate (seen before).", "result"),
 		bad:           counter("bad_signals_total", "Signals that do not decode, and signals of rules or steps that are not in force here."),
 		lost:          counter("alerts_lost_total", "Alerts that no stream takes."),
+		failed:        counter("condition_errors_total", "Conditions across steps that ended in an error, which counts as no match."),
 		conflicts:     counter("fenced_total", "Partitions given up because another correlator had taken them."),
 		snapshots:     counter("snapshots_total", "Snapshots of partitions stored."),
 		keys:          gauge("keys", "Keys remembered."),
@@ -47,7 +48,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Name: "gyre_correlate_snapshot_seconds", Help: "Time to store the snapshot of one partition.", Buckets: prometheus.ExponentialBuckets(0.001, 4, 8),
 		}),
 	}
-	reg.MustRegister(m.signals, m.alerts, m.folded, m.evicted, m.overflow, m.late, m.bad, m.lost, m.conflicts, m.snapshots, m.keys, m.bytes, m.partitions, m.members, m.snapshotBytes, m.seconds)
+	reg.MustRegister(m.signals, m.alerts, m.folded, m.evicted, m.overflow, m.late, m.bad, m.lost, m.failed, m.conflicts, m.snapshots, m.keys, m.bytes, m.partitions, m.members, m.snapshotBytes, m.seconds)
 	m.last = NewBudget(Limits{}).Stats
 	return m
 }
@@ -74,6 +75,7 @@ func (m *metrics) from(b *Budget) {
 	}{
 		{m.late.WithLabelValues("taken"), &b.Late, &m.last.Late}, {m.late.WithLabelValues("dropped"), &b.Dropped, &m.last.Dropped},
 		{m.late.WithLabelValues("duplicate"), &b.Duplicates, &m.last.Duplicates}, {m.bad, &b.Unknown, &m.last.Unknown},
+		{m.failed, &b.Errors, &m.last.Errors},
 	} {
 		x.c.Add(float64(*x.now - *x.last))
 		*x.last = *x.now
