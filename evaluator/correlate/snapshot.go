@@ -268,10 +268,10 @@ func (e *Engine) decode(d *wire.Decoder) *state {
 			d.Fail("step %d of %d", all[i].step, steps)
 		}
 	}
-	s.pending, s.events = take(d, all), take(d, all)
+	s.pending, s.events = take(d, all), ofSteps(d, take(d, all))
 	for range d.Array("partials", maxStateEvents) {
 		d.Array("partial", 3)
-		p := &partial{at: int(d.Int()), have: int(d.Int()), events: take(d, all)}
+		p := &partial{at: int(d.Int()), have: int(d.Int()), events: ofSteps(d, take(d, all))}
 		if known && (p.at < 0 || p.at >= steps || len(p.events) == 0) {
 			d.Fail("partial at step %d of %d with %d events", p.at, steps, len(p.events))
 		}
@@ -279,6 +279,7 @@ func (e *Engine) decode(d *wire.Decoder) *state {
 	}
 	if i := d.Int(); i >= 0 && i < int64(len(all)) {
 		s.open = all[i]
+		ofSteps(d, all[i:i+1])
 	}
 	s.rate.decode(d, all)
 	s.sketch = decodeSketch(d, all)
@@ -301,6 +302,16 @@ func take(d *wire.Decoder, all []*event) []*event {
 		out = append(out, all[i])
 	}
 	return out
+}
+
+// ofSteps refuses events that only end what has begun, where those of steps are expected.
+func ofSteps(d *wire.Decoder, list []*event) []*event {
+	for _, x := range list {
+		if x.step < 0 {
+			d.Fail("an event without a step")
+		}
+	}
+	return list
 }
 
 func decodeEvent(d *wire.Decoder, names *interner) *event {
@@ -329,7 +340,7 @@ func (r *rate) decode(d *wire.Decoder, all []*event) {
 	for range d.Array("before", maxStateEvents) {
 		r.before = append(r.before, d.Uint32())
 	}
-	r.named = take(d, all)
+	r.named = ofSteps(d, take(d, all))
 }
 
 func decodeSketch(d *wire.Decoder, all []*event) *sketch {
@@ -351,6 +362,6 @@ func decodeSketch(d *wire.Decoder, all []*event) *sketch {
 		}
 		k.of = append(k.of, part)
 	}
-	k.named = take(d, all)
+	k.named = ofSteps(d, take(d, all))
 	return k
 }
