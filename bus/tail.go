@@ -13,8 +13,9 @@ import (
 // TailConfig says what to read of a stream.
 type TailConfig struct {
 	Stream string
-	// Filter narrows the stream's subjects; "" means all.
-	Filter string
+	// Filter narrows the stream's subjects; "" means all. Filters does too, for several that do not overlap.
+	Filter  string
+	Filters []string
 	// Since starts at the first message stored at or after this time, Seq at this number of the
 	// stream. With neither, reading starts with the next message that is stored.
 	Since time.Time
@@ -39,6 +40,7 @@ type Stored struct {
 // or the end is reached. A payload that does not decompress ends it with [ErrPayload].
 func (b *Bus) Tail(ctx context.Context, cfg TailConfig, fn func(Stored) error) error {
 	oc := jetstream.OrderedConsumerConfig{DeliverPolicy: jetstream.DeliverNewPolicy, HeadersOnly: cfg.HeadersOnly}
+	oc.FilterSubjects = cfg.Filters
 	if cfg.Filter != "" {
 		oc.FilterSubjects = []string{cfg.Filter}
 	}

@@ -37,6 +37,8 @@ const (
 	BucketIntel = "intel"
 	// BucketReplays holds replays and the marks that they start at.
 	BucketReplays = "replays"
+	// BucketCorrelate holds the state of correlation: who takes part, and snapshots of the partitions.
+	BucketCorrelate = "correlate"
 )
 
 type stream struct {
@@ -69,6 +71,7 @@ func buckets() []jetstream.KeyValueConfig {
 		{Bucket: BucketContext, Description: "tables of labels, by lookup", History: 16},
 		{Bucket: BucketIntel, Description: "lists of threat intelligence, in chunks", History: 1},
 		{Bucket: BucketReplays, Description: "replays, where they stand, and named marks", History: 1},
+		{Bucket: BucketCorrelate, Description: "state of correlation: members, and snapshots of partitions", History: 1},
 	}
 }
 

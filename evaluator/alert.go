@@ -5,19 +5,15 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/gyre-sec/gyre/evaluator/describe"
 	"github.com/gyre-sec/gyre/evaluator/ruleset"
 	"github.com/gyre-sec/gyre/schemas/alertv1"
 	"github.com/gyre-sec/gyre/schemas/eventv1"
 	"github.com/gyre-sec/gyre/schemas/field"
 )
 
-// Bounds of an alert, which keep it far below the largest message that NATS takes.
-const (
-	maxLineage = 32
-	maxText    = 4 << 10
-	maxOutput  = 16 << 10
-	maxItems   = 64
-)
+// maxOutput bounds the output of an alert, in bytes; package describe has the other bounds.
+const maxOutput = 16 << 10
 
 // RuleEventsLost is the id of the alert that the pipeline raises about itself when a node lost events.
 const RuleEventsLost = "gyre.events_lost"
@@ -32,21 +28,14 @@ func newAlert(r *ruleset.Rule, digest string, v *field.View, out []byte) alertv1
 		ID: alertv1.EventID(r.ID, b.Node, b.BootID, e.Seq), Time: e.Time,
 		RuleID: r.ID, Rule: r.Name, Priority: r.Priority, Source: r.Source,
 		Node: b.Node, BootID: b.BootID, Seq: e.Seq, Event: e.Kind.String(),
-		Output: cut(string(r.Output.Append(out[:0], v)), maxOutput), Tags: r.Tags, MITRE: r.MITRE, Ruleset: digest,
+		Output: describe.Cut(string(r.Output.Append(out[:0], v)), maxOutput), Tags: r.Tags, MITRE: r.MITRE, Ruleset: digest,
 		Fields: make([]alertv1.Field, len(r.Attach)), User: alertv1.User{UID: eventv1.NoUID, LoginUID: eventv1.NoUID},
 	}
 	for i, f := range r.Attach {
-		a.Fields[i] = alertv1.Field{Name: f.Name, Value: bounded(f.Value(v))}
+		a.Fields[i] = alertv1.Field{Name: f.Name, Value: describe.Bounded(f.Value(v))}
 	}
-	p := b.Proc(e.Proc)
-	if p == nil {
-		return a
-	}
-	a.Lineage = lineage(b, e.Proc)
-	a.User = alertv1.User{UID: p.UID, Name: userName(b, p.User), LoginUID: p.LoginUID, LoginName: userName(b, p.LoginUser)}
-	if c := b.Container(p.Container); c != nil {
-		a.Container = alertv1.Container{ID: b.Text(c.ID), Name: b.Text(c.Name), Image: b.Text(c.Image)}
-		a.K8s = alertv1.K8s{Namespace: b.Text(c.PodNamespace), Pod: b.Text(c.PodName)}
+	describe.Actor(&a, b, e.Proc)
+	if a.Container.ID != "" {
 		a.Fields = withChanges(a.Fields, v)
 	}
 	return a
@@ -61,28 +50,9 @@ func withChanges(fields []alertv1.Field, v *field.View) []alertv1.Field {
 		return fields
 	}
 	if x := f.Value(v); x != nil {
-		fields = append(fields, alertv1.Field{Name: fieldChanges, Value: bounded(x)})
+		fields = append(fields, alertv1.Field{Name: fieldChanges, Value: describe.Bounded(x)})
 	}
 	return fields
-}
-
-func lineage(b *eventv1.Batch, row int32) []alertv1.Process {
-	var list []alertv1.Process
-	for p := b.Proc(row); p != nil && len(list) < maxLineage; p = b.Proc(row) {
-		list = append(list, alertv1.Process{
-			ExecID: b.ExecID(p), PID: p.PID, Name: b.Text(p.Comm), Exe: b.Text(p.Exe), Cmdline: cut(b.Cmdline(row), maxText),
-			Cwd: b.Text(p.Cwd), UID: p.UID, User: userName(b, p.User), Start: b.BootTime + p.Start,
-		})
-		row = p.Parent
-	}
-	return list
-}
-
-func userName(b *eventv1.Batch, row int32) string {
-	if u := b.User(row); u != nil {
-		return b.Text(u.Name)
-	}
-	return ""
 }
 
 // lostAlert reports the events that a batch says were lost.
@@ -102,29 +72,4 @@ func lostAlert(b *eventv1.Batch, digest string) alertv1.Alert {
 	}
 	a.Output = fmt.Sprintf("%d events were lost on %s before event %d: %s", total, b.Node, b.FirstSeq, strings.Join(parts, ", "))
 	return a
-}
-
-func bounded(v any) any {
-	switch x := v.(type) {
-	case string:
-		return cut(x, maxText)
-	case []string:
-		if len(x) > maxItems {
-			x = x[:maxItems]
-		}
-		out := make([]string, len(x))
-		for i, s := range x {
-			out[i] = cut(s, maxText/4)
-		}
-		return out
-	default:
-		return v
-	}
-}
-
-func cut(s string, n int) string {
-	if len(s) > n {
-		return s[:n-3] + "..."
-	}
-	return s
 }

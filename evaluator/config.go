@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"time"
 
+	"github.com/gyre-sec/gyre/evaluator/correlate"
 	"github.com/gyre-sec/gyre/schemas/rulesv1"
 )
 
@@ -25,7 +26,8 @@ type Config struct {
 	Concurrency int           `yaml:"concurrency" doc:"batches evaluated at once; 0 means one per CPU"`
 	MaxRules    int           `yaml:"max_rules" doc:"rules allowed in all files together"`
 
-	Intel string `yaml:"intel" doc:"NATS key-value bucket with lists of threat intelligence, for the fields intel.*; empty for none"`
+	Intel     string           `yaml:"intel" doc:"NATS key-value bucket with lists of threat intelligence, for the fields intel.*; empty for none"`
+	Correlate correlate.Config `yaml:"correlate" doc:"rules about several events"`
 
 	FalcoMatching string   `yaml:"falco_matching" doc:"of the rules from Falco files that match an event, first: only the first one raises an alert, as in Falco; all: each does"`
 	FalcoPriority string   `yaml:"falco_priority" doc:"rules from Falco files of a less severe priority are left out; empty for none"`
@@ -37,7 +39,7 @@ type Config struct {
 
 // DefaultConfig is the shipped rules and the set "default" of the bucket "rules".
 func DefaultConfig() Config {
-	return Config{Builtin: true, KV: "rules", RuleSet: "default", Intel: "intel", Poll: 2 * time.Second, MaxRules: 10_000, FalcoMatching: matchFirst}
+	return Config{Builtin: true, KV: "rules", RuleSet: "default", Intel: "intel", Poll: 2 * time.Second, MaxRules: 10_000, FalcoMatching: matchFirst, Correlate: correlate.DefaultConfig()}
 }
 
 // Validate checks what can be checked without a server.
@@ -63,6 +65,9 @@ func (c Config) Validate() error {
 	}
 	if _, err := c.falco(); err != nil {
 		return fmt.Errorf("%w: falco_priority: %w", ErrConfig, err)
+	}
+	if err := c.Correlate.Validate(); err != nil {
+		return fmt.Errorf("%w: correlate: %w", ErrConfig, err)
 	}
 	for _, d := range c.Dirs {
 		st, err := os.Stat(d)

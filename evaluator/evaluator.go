@@ -19,7 +19,9 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/gyre-sec/gyre/bus"
+	"github.com/gyre-sec/gyre/evaluator/correlate"
 	"github.com/gyre-sec/gyre/evaluator/intel"
+	"github.com/gyre-sec/gyre/evaluator/ruleset"
 )
 
 // Durable is the name of the consumer that evaluators share.
@@ -59,6 +61,9 @@ type Evaluator struct {
 	intel    *intel.Watch           // nil without a bucket
 	bundle   atomic.Pointer[Bundle] // what current was made of
 	tried    [32]byte               // of the last attempt to load; New, then follow only
+	// correlator is nil if nothing is correlated.
+	correlator *correlate.Correlator
+	every      *correlate.Every // nil if nothing is correlated
 
 	mu     sync.Mutex
 	remote remote
@@ -77,10 +82,22 @@ func New(cfg Config, b *bus.Bus, log *slog.Logger, reg prometheus.Registerer) (*
 	if cfg.Intel != "" {
 		e.intel = intel.NewWatch(b, cfg.Intel, log, reg)
 	}
+	if cfg.Correlate.Enabled {
+		e.every = correlate.NewEvery()
+		e.correlator = correlate.New(cfg.Correlate, b, e.correlated, log, reg)
+	}
 	if err := e.load(); err != nil {
 		return nil, err
 	}
 	return e, nil
+}
+
+// correlated is the rule set that the correlator uses.
+func (e *Evaluator) correlated() *ruleset.Set {
+	if g := e.current.Load(); g != nil {
+		return g.set
+	}
+	return nil
 }
 
 // Rules describes the rules in force and the last failure to replace them.
@@ -93,7 +110,10 @@ func (e *Evaluator) Rules() Info {
 // Ready tells whether batches are being consumed.
 func (e *Evaluator) Ready() error {
 	if w := e.worker.Load(); w != nil {
-		return w.Ready()
+		if err := w.Ready(); err != nil || e.correlator == nil {
+			return err
+		}
+		return e.correlator.Ready()
 	}
 	return fmt.Errorf("evaluator: rules of the bucket are not read yet")
 }
@@ -129,6 +149,9 @@ func (e *Evaluator) Run(ctx context.Context) error {
 			return nil
 		}
 		e.reload() // with the bucket's rules, before the first event
+		if e.correlator != nil {
+			g.Go(func() error { return e.correlator.Run(gctx) })
+		}
 		return e.consume(gctx)
 	})
 	if err := g.Wait(); err != nil {
@@ -178,6 +201,11 @@ func (e *Evaluator) handle(ctx context.Context, d *bus.Delivery) error {
 	for id, n := range w.folded {
 		e.m.folded.WithLabelValues(id).Add(float64(n))
 	}
+	if w.matches != nil {
+		for id, n := range w.matches.NoKey {
+			e.m.noKey.WithLabelValues(id).Add(float64(n))
+		}
+	}
 	e.m.seconds.Observe(time.Since(start).Seconds())
 	if len(w.out) == 0 {
 		return nil
@@ -186,7 +214,11 @@ func (e *Evaluator) handle(ctx context.Context, d *bus.Delivery) error {
 	s := &settle{ctx: ctx, d: d}
 	s.left.Store(int64(len(w.out)))
 	for _, o := range w.out {
-		e.m.alerts.WithLabelValues(o.rule, o.priority).Inc()
+		if o.priority == "" {
+			e.m.signals.WithLabelValues(o.rule).Inc()
+		} else {
+			e.m.alerts.WithLabelValues(o.rule, o.priority).Inc()
+		}
 		if err := e.pub.PublishAsync(ctx, o.msg, s.done); err != nil {
 			s.done(err)
 		}

@@ -178,7 +178,7 @@ func (e *Evaluator) load() error {
 	if from.name != "" {
 		name += " " + from.name
 	}
-	e.current.Store(newGeneration(set, name, e.throttle, e.cfg.FalcoMatching == matchFirst))
+	e.current.Store(newGeneration(set, name, e.throttle, e.cfg.FalcoMatching == matchFirst, e.every))
 	e.m.perRule.set.Store(set)
 	e.m.loads.WithLabelValues("ok").Inc()
 	e.m.rules.Set(float64(len(set.Rules())))

@@ -8,6 +8,7 @@ type metrics struct {
 	ruleErrors, folded         *prometheus.CounterVec
 	loads, refused             *prometheus.CounterVec
 	set                        *prometheus.GaugeVec
+	signals, noKey             *prometheus.CounterVec
 	rules                      prometheus.Gauge
 	seconds                    prometheus.Histogram
 	perRule                    *ruleMetrics
@@ -29,6 +30,8 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		alerts:     vec("alerts_total", "Alerts raised.", "rule", "priority"),
 		ruleErrors: vec("rule_errors_total", "Conditions that failed at run time, which counts as no match.", "rule"),
 		folded:     vec("alerts_folded_total", "Matches that became no alert because of their rule's throttle.", "rule"),
+		signals:    vec("signals_total", "Signals sent to the correlator: matches of the steps of correlation rules.", "rule"),
+		noKey:      vec("signals_without_key_total", "Matches of steps that are not correlated, as the event lacks a field of the rule's key.", "rule"),
 		loads:      vec("rule_loads_total", "Attempts to load rules by result: ok, refused.", "result"),
 		refused:    vec("rule_loads_refused_total", "Refused attempts to load rules by reason: rules (they do not check), unsigned, signature, stale, deleted, malformed.", "reason"),
 		set: prometheus.NewGaugeVec(prometheus.GaugeOpts{
@@ -39,7 +42,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Name: "gyre_evaluator_batch_seconds", Help: "Time to evaluate one batch.", Buckets: prometheus.ExponentialBuckets(0.0001, 4, 8),
 		}),
 	}
-	reg.MustRegister(m.perRule, m.batches, m.events, m.lost, m.bad, m.alerts, m.ruleErrors, m.folded, m.loads, m.refused, m.set, m.rules, m.seconds)
+	reg.MustRegister(m.perRule, m.batches, m.events, m.lost, m.bad, m.alerts, m.ruleErrors, m.folded, m.loads, m.refused, m.set, m.rules, m.seconds, m.signals, m.noKey)
 	return m
 }
 

@@ -32,7 +32,7 @@ func TestRuleMetrics(t *testing.T) {
 		t.Errorf("%d metrics before rules are loaded, %v", n, err)
 	}
 	m.set.Store(set)
-	w := newGeneration(set, "test", newThrottle(1), false).pool.Get().(*work)
+	w := newGeneration(set, "test", newThrottle(1), false, nil).pool.Get().(*work)
 	for range 3 {
 		if err := w.run(execBatch(t, "x")); err != nil {
 			t.Fatal(err)

@@ -69,7 +69,7 @@ func TestThrottle(t *testing.T) {
 		t.Fatal(err)
 	}
 	th := newThrottle(100)
-	w := newGeneration(set, "test", th, false).pool.Get().(*work)
+	w := newGeneration(set, "test", th, false, nil).pool.Get().(*work)
 	list := []match{{100, "/a"}, {101, "/a"}, {102, "/b"}, {103, "/a"}, {99, "/a"}, {110, "/a"}, {111, "/b"}, {112, "/b"}, {200, "/b"}}
 	want := []string{"1", "3", "6 (3 folded)", "8 (1 folded)", "9"}
 	if d := cmp.Diff(want, outcomes(t, w, list)); d != "" {
@@ -79,7 +79,7 @@ func TestThrottle(t *testing.T) {
 		t.Errorf("%d folded, want 4", w.folded["r"])
 	}
 	last := list[len(list)-1:]
-	if again := outcomes(t, newGeneration(set, "test", th, false).pool.Get().(*work), append(make([]match, 8), last...)); len(again) == 0 || again[len(again)-1] != "9" {
+	if again := outcomes(t, newGeneration(set, "test", th, false, nil).pool.Get().(*work), append(make([]match, 8), last...)); len(again) == 0 || again[len(again)-1] != "9" {
 		t.Errorf("delivered again, the event that opened the window raises %v", again)
 	}
 	for i := range 300 {

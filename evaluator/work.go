@@ -5,6 +5,7 @@ import (
 	"sync"
 
 	"github.com/gyre-sec/gyre/bus"
+	"github.com/gyre-sec/gyre/evaluator/correlate"
 	"github.com/gyre-sec/gyre/evaluator/ruleset"
 	"github.com/gyre-sec/gyre/schemas/alertv1"
 	"github.com/gyre-sec/gyre/schemas/eventv1"
@@ -17,12 +18,17 @@ type generation struct {
 	pool sync.Pool
 }
 
-// newGeneration makes the generation of a set that alerts call version; first says that of the matching rules from Falco files only the first counts.
-func newGeneration(set *ruleset.Set, version string, t *throttle, first bool) *generation {
+// newGeneration makes the generation of a set that alerts call version; first says that of the matching rules from Falco
+// files only the first counts. Without x no signals are made.
+func newGeneration(set *ruleset.Set, version string, t *throttle, first bool, x *correlate.Every) *generation {
 	g := &generation{set: set}
 	g.pool.New = func() any {
 		w := &work{digest: version, decoder: eventv1.NewDecoder(), reader: eventv1.NewReader(), throttle: t, folded: map[string]int{}}
 		w.matcher = newMatcher(set, first, w.emit)
+		if x != nil {
+			w.matches = correlate.NewMatches(x)
+		}
+		w.matcher.engine.Steps(w.step)
 		return w
 	}
 	return g
@@ -41,9 +47,10 @@ type work struct {
 	out      []output
 	folded   map[string]int // matches that a throttle made no alert of, by rule
 	err      error
+	matches  *correlate.Matches // nil if nothing is correlated
 }
 
-// output is an alert, encoded: nothing in it shares memory with the batch.
+// output is an alert or, without a priority, a signal, encoded: nothing in it shares memory with the batch.
 type output struct {
 	rule, priority string
 	msg            bus.Message
@@ -63,12 +70,16 @@ func (w *work) run(data []byte) error {
 		w.add(lostAlert(&w.batch, w.digest))
 	}
 	clear(w.folded)
+	if w.matches != nil {
+		w.matches.Reset()
+	}
 	for w.reader.Next(&w.event) {
 		w.matcher.event(&w.event)
 	}
 	if err := w.reader.Err(); err != nil {
 		return err
 	}
+	w.publishSignals()
 	return w.err
 }
 

@@ -71,6 +71,21 @@ func New(lists []rule.List, macros []string) (*Env, error) {
 	return &Env{env}, nil
 }
 
+// WithSteps returns an environment that also knows the fields of the events of steps: load.fd.name is fd.name of the event of step load.
+func (e *Env) WithSteps(names []string) (*Env, error) {
+	var opts []cel.EnvOption
+	for _, n := range names {
+		for _, f := range field.All() {
+			opts = append(opts, cel.Variable(n+"."+f.Name, typeOf(f.Type)))
+		}
+	}
+	env, err := e.env.Extend(opts...)
+	if err != nil {
+		return nil, fmt.Errorf("make cel environment: %w", err)
+	}
+	return &Env{env}, nil
+}
+
 func typeOf(t field.Type) *cel.Type {
 	switch t {
 	case field.Int:

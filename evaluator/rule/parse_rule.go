@@ -2,6 +2,7 @@ package rule
 
 import (
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/goccy/go-yaml/ast"
@@ -10,8 +11,9 @@ import (
 )
 
 var (
-	ruleKeys = []string{"id", "name", "description", "source", "condition", "output", "priority", "tags", "mitre", "enabled", "fields", "references", "exceptions", "throttle"}
-	idForm   = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,99}$`)
+	ruleKeys = []string{"id", "name", "description", "source", "condition", "output", "priority", "tags", "mitre", "enabled", "fields", "references", "exceptions", "throttle",
+		"kind", "scope", "by", "within", "steps", "until", "count", "distinct", "baseline", "factor", "learn", "every"}
+	idForm = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,99}$`)
 	// mitreForm is a technique or sub-technique (T1003.008) or a tactic (TA0006).
 	mitreForm = regexp.MustCompile(`^(T\d{4}(\.\d{3})?|TA\d{4})$`)
 )
@@ -19,15 +21,19 @@ var (
 // rule reads one element of rules.
 func (p *reader) rule(n ast.Node) {
 	r := Rule{Source: "syscall", Enabled: true, Pos: posOf(n.GetToken())}
-	seen := map[string]bool{}
+	seen, c := map[string]entry{}, &Correlation{}
 	entries := p.entries(n, "a rule")
 	if len(entries) > 0 {
 		r.Pos = entries[0].pos
 	}
 	before := len(p.errs)
 	for _, e := range entries {
-		seen[e.key] = true
-		p.ruleKey(&r, e)
+		seen[e.key] = e
+		if slices.Contains(correlationKeys, e.key) {
+			p.correlationKey(c, e)
+		} else {
+			p.ruleKey(&r, e)
+		}
 	}
 	if len(entries) == 0 {
 		if len(p.errs) == before {
@@ -35,8 +41,13 @@ func (p *reader) rule(n ast.Node) {
 		}
 		return
 	}
+	c.Pos = r.Pos
+	p.correlation(&r, c, seen)
 	for _, key := range []string{"id", "name", "condition", "output", "priority"} {
-		if !seen[key] {
+		if key == "condition" && c.Kind != "" && c.Kind != KindMatch {
+			continue // depends on the kind
+		}
+		if _, ok := seen[key]; !ok {
 			p.errorAt(r.Pos, "add "+key+": to the rule", "rule %s has no %s", r.ID, key)
 		}
 	}

@@ -103,7 +103,9 @@ type Rule struct {
 	Exceptions []Exception
 	// Throttle is nil if every match is an alert.
 	Throttle *Throttle
-	Pos      Pos
+	// Correlation is nil for a rule about single events. A rule with steps has no Condition.
+	Correlation *Correlation
+	Pos         Pos
 }
 
 // Text is a string of a file that remembers where its characters stand.

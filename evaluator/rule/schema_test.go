@@ -29,6 +29,7 @@ func TestSchema(t *testing.T) {
 			Exceptions struct{ Items object }
 			Throttle   object
 			Rule       object
+			Step       object
 			Override   object
 		} `json:"$defs"`
 	}
@@ -44,6 +45,7 @@ func TestSchema(t *testing.T) {
 	}
 	same("file", slices.Collect(maps.Keys(s.Properties)), fileKeys)
 	same("rule", slices.Collect(maps.Keys(s.Defs.Rule.Properties)), ruleKeys)
+	same("step", slices.Collect(maps.Keys(s.Defs.Step.Properties)), stepKeys)
 	same("override", slices.Collect(maps.Keys(s.Defs.Override.Properties)), overrideKeys)
 	same("throttle", slices.Collect(maps.Keys(s.Defs.Throttle.Properties)), throttleKeys)
 	same("exception", slices.Collect(maps.Keys(s.Defs.Exceptions.Items.Properties)), exceptionKeys)

@@ -1,6 +1,6 @@
 // Package rules holds the rules that come with the program: one directory per rule with
-// the rule (rule.yaml) and its cases (cases.yaml), and common.yaml with the lists and
-// macros that they share.
+// the rule (rule.yaml) and its cases (cases.yaml), common.yaml with the lists and macros
+// that they share, and correlation.yaml with those of the rules about several events.
 package rules
 
 import (
@@ -8,11 +8,12 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+	"strings"
 
 	"github.com/gyre-sec/gyre/evaluator/rule"
 )
 
-//go:embed common.yaml */rule.yaml */cases.yaml
+//go:embed common.yaml correlation.yaml */rule.yaml */cases.yaml
 var content embed.FS
 
 // Files parses the shipped rule files, in layer 0.
@@ -33,7 +34,7 @@ func Files() ([]rule.File, error) {
 func Cases() (map[string][]byte, error) {
 	cases := map[string][]byte{}
 	err := walk("cases.yaml", func(name string, data []byte) error {
-		if name != "common.yaml" {
+		if strings.Contains(name, "/") {
 			cases[path.Dir(name)] = data
 		}
 		return nil
@@ -46,7 +47,7 @@ func Cases() (map[string][]byte, error) {
 
 func walk(base string, fn func(name string, data []byte) error) error {
 	return fs.WalkDir(content, ".", func(name string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() || path.Base(name) != base && name != "common.yaml" {
+		if err != nil || d.IsDir() || path.Base(name) != base && strings.Contains(name, "/") {
 			return err
 		}
 		data, err := content.ReadFile(name)

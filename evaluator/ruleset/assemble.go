@@ -57,6 +57,15 @@ func (c *compiler) assemble(interpret bool) {
 		}
 		r.ast = nil
 	}
+	hidden := map[*Step]*Rule{}
+	for _, r := range s.rules {
+		if r.Step != nil {
+			hidden[r.Step] = r
+		}
+	}
+	for _, x := range s.Correlations() {
+		x.describe(hidden)
+	}
 	s.program = b.Build()
 	s.stats = newStats(len(s.rules))
 }

@@ -21,6 +21,8 @@ type Engine interface {
 	Batch(v *field.View, b *eventv1.Batch)
 	// Eval calls emit for every rule whose condition holds for e, in the order of the rule ids. v must read e.
 	Eval(v *field.View, e *eventv1.Event, emit func(*Rule))
+	// Steps has emit called for the matches of the steps of correlation rules, which are not looked at otherwise.
+	Steps(emit func(*Step))
 	// Flush adds what was counted since the last batch to [Set.Stats]; Batch does so too.
 	Flush()
 }
@@ -41,7 +43,11 @@ type engine struct {
 	events  [eventv1.KindCount]uint32
 	until   int // events to the next one that is measured
 	cursor  int // counts the measurements
+	steps   func(*Step)
 }
+
+// Steps implements [Engine].
+func (x *engine) Steps(emit func(*Step)) { x.steps = emit }
 
 // Batch implements [Engine].
 func (x *engine) Batch(v *field.View, b *eventv1.Batch) {
@@ -68,7 +74,12 @@ func (x *engine) Eval(v *field.View, e *eventv1.Event, emit func(*Rule)) {
 			continue
 		}
 		x.set.stats.rules[h.Rule].matched.Add(1)
-		emit(r)
+		switch {
+		case r.Step == nil:
+			emit(r)
+		case x.steps != nil:
+			x.steps(r.Step)
+		}
 	}
 	if x.until--; x.until == 0 {
 		x.until = x.set.sampleEvery

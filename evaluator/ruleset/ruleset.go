@@ -57,6 +57,10 @@ type Rule struct {
 	Cost, First float64
 	// Interpreted says why the condition is evaluated by its cel-go program, which is slower; "" if it is compiled.
 	Interpreted string
+	// Plan is nil for a rule about single events.
+	Plan *Correlation
+	// Step is nil, but for the hidden rules of steps.
+	Step *Step
 
 	ast     *cel.Ast
 	program cel.Program
@@ -66,7 +70,8 @@ type Rule struct {
 
 // Set is a compiled rule set.
 type Set struct {
-	rules   []*Rule
+	rules   []*Rule // those about events: also the hidden ones of steps, not those that correlate
+	listed  []*Rule
 	byKind  [eventv1.KindCount][]*Rule // index 0: kinds of a newer release
 	slots   map[string]slot
 	macros  []cel.Program
@@ -82,7 +87,7 @@ type Set struct {
 }
 
 // Rules lists the enabled rules by id.
-func (s *Set) Rules() []*Rule { return s.rules }
+func (s *Set) Rules() []*Rule { return s.listed }
 
 // Digest names the content: "sha256:" and 64 digits over lists, macros and enabled rules, independent of files and their order.
 func (s *Set) Digest() string { return s.digest }
@@ -116,7 +121,7 @@ func Compile(files []rule.File, o Options) (*Set, error) {
 	}
 	s.onError = o.OnError
 	s.sampleEvery = cmp.Or(o.SampleEvery, sampleEvery)
-	s.digest = c.digest(s.rules)
+	s.digest = c.digest(s.listed)
 	return s, nil
 }
 
@@ -219,16 +224,32 @@ func (c *compiler) compile() *Set {
 		c.macro(c.macros[name], nil)
 	}
 	for _, id := range sortedKeys(c.rules) {
-		if r := c.rule(c.rules[id]); r != nil && r.Enabled {
-			c.set.rules = append(c.set.rules, r)
-			for k := range c.set.byKind {
-				if r.mask.has(eventv1.Kind(k)) {
-					c.set.byKind[k] = append(c.set.byKind[k], r)
-				}
+		d := c.rules[id]
+		if d.Correlation != nil {
+			if r, hidden := c.correlation(d); r != nil && r.Enabled {
+				c.set.listed = append(c.set.listed, r)
+				c.add(hidden...)
 			}
+			continue
+		}
+		if r := c.rule(d); r != nil && r.Enabled {
+			c.set.listed = append(c.set.listed, r)
+			c.add(r)
 		}
 	}
 	return c.set
+}
+
+// add has the engines evaluate rules.
+func (c *compiler) add(rules ...*Rule) {
+	for _, r := range rules {
+		c.set.rules = append(c.set.rules, r)
+		for k := range c.set.byKind {
+			if r.mask.has(eventv1.Kind(k)) {
+				c.set.byKind[k] = append(c.set.byKind[k], r)
+			}
+		}
+	}
 }
 
 // macro compiles m after the macros that it names; path leads to it.
@@ -327,6 +348,9 @@ func (c *compiler) digest(rules []*Rule) string {
 		}
 		for _, f := range r.Fields {
 			put(f.Value)
+		}
+		if r.Plan != nil {
+			put("correlation", r.Plan.Digest)
 		}
 	}
 	return "sha256:" + hex.EncodeToString(h.Sum(nil))

@@ -1,6 +1,7 @@
 package ruletest
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -20,12 +21,12 @@ const (
 // Batch encodes a case as the batch that a collector and an enricher would have made.
 func Batch(c Case) ([]byte, error) {
 	b := eventv1.NewBuilder()
-	b.Reset(eventv1.Header{Node: "test", BootID: bootID, Source: "syscall", BootTime: bootTime})
+	b.Reset(eventv1.Header{Node: cmp.Or(c.Event.Node, "test"), BootID: bootID, Source: "syscall", BootTime: bootTime})
 	kind, ok := eventv1.ParseKind(c.Event.Kind)
 	if !ok {
 		return nil, fmt.Errorf("unknown event kind %q", c.Event.Kind)
 	}
-	e := eventv1.Event{Kind: kind, Seq: 1, Time: caseTime, Ret: c.Event.Ret, TID: 1000, Proc: -1}
+	e := eventv1.Event{Kind: kind, Seq: cmp.Or(c.Event.Seq, 1), Time: caseTime + int64(c.Event.At), Ret: c.Event.Ret, TID: 1000, Proc: -1}
 	if kind.IsClone() {
 		e.Args[eventv1.CloneChildProc] = -1
 	}
@@ -51,20 +52,25 @@ func Batch(c Case) ([]byte, error) {
 }
 
 func process(b *eventv1.Builder, p Process) int32 {
-	parent := int32(-1)
-	pid := uint32(1000)
+	parent, ppid := int32(-1), uint32(1000-1-len(p.Ancestors))
 	for i := len(p.Ancestors) - 1; i >= 0; i-- {
-		parent = row(b, p.Ancestors[i], pid-1-uint32(i), parent)
+		pid := cmp.Or(p.Ancestors[i].PID, 1000-1-uint32(i))
+		parent = row(b, p.Ancestors[i], pid, ppid, parent)
+		ppid = pid
 	}
-	return row(b, p, pid, parent)
+	return row(b, p, cmp.Or(p.PID, 1000), ppid, parent)
 }
 
-func row(b *eventv1.Builder, p Process, pid uint32, parent int32) int32 {
+func row(b *eventv1.Builder, p Process, pid, ppid uint32, parent int32) int32 {
 	id := b.InternString
 	x := eventv1.Proc{
-		PID: pid, PPID: pid - 1, ExecCount: 1, Parent: parent, Start: int64(pid) * 1e9, ExecTime: int64(pid) * 1e9,
+		PID: pid, PPID: ppid, ExecCount: 1, Parent: parent, Start: int64(pid) * 1e9, ExecTime: int64(pid) * 1e9,
 		Exe: id(p.Exe), Comm: id(p.Name), Cwd: id(p.Cwd), UID: p.UID, EUID: p.UID, GID: p.UID, EGID: p.UID, LoginUID: eventv1.NoUID,
 		TTY: id(p.TTY), SID: pid, PGID: pid, VPID: pid, VPGID: pid, VSID: pid, Container: -1, User: -1, LoginUser: -1,
+	}
+	if p.ExeAge > 0 {
+		x.ExeCtime = caseTime - int64(p.ExeAge)
+		x.ExeMtime = x.ExeCtime
 	}
 	if p.EUID != nil {
 		x.EUID = *p.EUID

@@ -12,12 +12,24 @@
 //	    process: {name: cat, exe: /usr/bin/cat, args: [cat, /etc/shadow], uid: 1000}
 //
 // A process may have ancestors, the parent first, each of the same form.
+//
+// A case of a correlation rule has several events, each at a time after the case's beginning, and may say how many alerts
+// the rule raises, if not one:
+//
+//   - name: five failures and a success
+//     expect: hit
+//     alerts: 1
+//     events:
+//   - {at: 0s, repeat: 5, every: 1s, node: web-1, event: {...}, process: {name: su, pid: 700}}
+//
+// Times are applied as if the stream stored each event when it happened, and time goes on for ever after the last, or as long as `for` says.
 package ruletest
 
 import (
 	"bytes"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/goccy/go-yaml"
 
@@ -41,28 +53,51 @@ type Case struct {
 	Expect  string   `yaml:"expect"`
 	Event   Event    `yaml:"event"`
 	Process *Process `yaml:"process"`
+	// Events are those of a case of a correlation rule; Alerts is how many alerts a hit raises, 1 if it is 0.
+	Events []Timed `yaml:"events"`
+	Alerts int     `yaml:"alerts"`
+	// For is how long time goes on, for ever if it is 0.
+	For time.Duration `yaml:"for"`
+}
+
+// Timed is one of several events, or a run of equal ones.
+type Timed struct {
+	At      time.Duration `yaml:"at"`
+	Node    string        `yaml:"node"`
+	Repeat  int           `yaml:"repeat"`
+	Every   time.Duration `yaml:"every"`
+	Event   Event         `yaml:"event"`
+	Process *Process      `yaml:"process"`
 }
 
 // Event is the event of a case.
 type Event struct {
 	Kind string `yaml:"kind"`
-	Ret  int64  `yaml:"ret"`
+	// Node, Seq and At name the event in a case of several: its node, its number there, 1 if it is 0, and when it happens.
+	Node string        `yaml:"-"`
+	Seq  uint64        `yaml:"-"`
+	At   time.Duration `yaml:"-"`
+	Ret  int64         `yaml:"ret"`
 	// Args by name, as evt.arg.* has them: text, number, or flags such as O_RDWR|O_CREAT.
 	Args map[string]any `yaml:"args"`
 }
 
 // Process is the process that acts, or an ancestor.
 type Process struct {
-	Name     string   `yaml:"name"`
-	Exe      string   `yaml:"exe"`
-	Args     []string `yaml:"args"`
-	Cwd      string   `yaml:"cwd"`
-	Env      []string `yaml:"env"`
-	UID      uint32   `yaml:"uid"`
-	EUID     *uint32  `yaml:"euid"`
-	LoginUID *uint32  `yaml:"loginuid"`
-	User     string   `yaml:"user"`
-	TTY      string   `yaml:"tty"`
+	// PID names the process in a case of several events; without one it is made of the place in the lineage.
+	PID uint32 `yaml:"pid"`
+	// ExeAge is how long ago the program file was made, at the case's beginning.
+	ExeAge   time.Duration `yaml:"exe_age"`
+	Name     string        `yaml:"name"`
+	Exe      string        `yaml:"exe"`
+	Args     []string      `yaml:"args"`
+	Cwd      string        `yaml:"cwd"`
+	Env      []string      `yaml:"env"`
+	UID      uint32        `yaml:"uid"`
+	EUID     *uint32       `yaml:"euid"`
+	LoginUID *uint32       `yaml:"loginuid"`
+	User     string        `yaml:"user"`
+	TTY      string        `yaml:"tty"`
 	// Container is the id of its container, Facts what is known of that.
 	Container string    `yaml:"container"`
 	Facts     *Facts    `yaml:"facts"`
@@ -119,15 +154,26 @@ func Parse(file, ruleID string, data []byte) ([]Case, error) {
 
 // Run runs cases against a set. An error is about a case that cannot be run.
 func Run(set *ruleset.Set, cases []Case) ([]Result, error) {
-	known := map[string]bool{}
+	known, correlates := map[string]bool{}, map[string]bool{}
 	for _, r := range set.Rules() {
-		known[r.ID] = true
+		known[r.ID], correlates[r.ID] = true, r.Plan != nil
 	}
 	engine, view := set.Engine(), field.NewView()
 	out := make([]Result, 0, len(cases))
 	for _, c := range cases {
 		if !known[c.Rule] {
 			return nil, fmt.Errorf("%w: case %q: there is no enabled rule %s", ErrCase, c.Name, c.Rule)
+		}
+		if correlates[c.Rule] != (len(c.Events) > 0) {
+			return nil, fmt.Errorf("%w: case %q: a rule of a kind needs events, another one event", ErrCase, c.Name)
+		}
+		if len(c.Events) > 0 {
+			r, err := several(set, c)
+			if err != nil {
+				return nil, fmt.Errorf("%w: case %q: %w", ErrCase, c.Name, err)
+			}
+			out = append(out, r)
+			continue
 		}
 		data, err := Batch(c)
 		if err != nil {

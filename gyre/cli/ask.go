@@ -187,6 +187,7 @@ func (a *app) showAlert(ctx context.Context, id string, asJSON bool) error {
 			fmt.Fprintf(&b, "  %-28s %s\n", f.Name, p(clickhouse.FieldText(f.Value)))
 		}
 	}
+	timeline(&b, al.Events)
 	if len(al.Lineage) > 0 {
 		b.WriteString("processes\n")
 		for i := len(al.Lineage) - 1; i >= 0; i-- {

@@ -47,7 +47,7 @@ func Main(args []string, out, errw io.Writer) int {
 	root.SetOut(out)
 	root.SetErr(errw)
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(a.upCommand(), a.downCommand(), a.alertsCommand(), a.queryCommand(), a.eventsCommand(), a.statusCommand(), a.fieldsCommand(), a.rulesCommand(), a.actionCommand(), a.captureCommand(), a.outputsCommand(), a.silenceCommand(), a.replayCommand(), a.recordCommand(), a.contextCommand(), a.intelCommand(), a.configCommand(), a.clickhouseCommand(), a.versionCommand())
+	root.AddCommand(a.upCommand(), a.downCommand(), a.alertsCommand(), a.incidentsCommand(), a.queryCommand(), a.eventsCommand(), a.statusCommand(), a.fieldsCommand(), a.rulesCommand(), a.actionCommand(), a.captureCommand(), a.outputsCommand(), a.silenceCommand(), a.replayCommand(), a.recordCommand(), a.contextCommand(), a.intelCommand(), a.configCommand(), a.clickhouseCommand(), a.versionCommand())
 	err := root.Execute()
 	var code exitCode
 	switch {

@@ -72,6 +72,7 @@ func explain(r *ruleset.Rule) string {
 		attached[i] = f.Name
 	}
 	line("in alerts", strings.Join(attached, " "))
+	correlation(line, r)
 	line("output", r.Rule.Output.Value)
 	line("condition", strings.ReplaceAll(strings.TrimSpace(r.Condition.Value), "\n", "\n            "))
 	for _, x := range r.Except() {
@@ -91,4 +92,55 @@ func explain(r *ruleset.Rule) string {
 		line("cost", fmt.Sprintf("about %.0f ns alone for an event whose process acted before in its batch, %.0f ns the first time; less with other rules", r.Cost, r.First))
 	}
 	return b.String()
+}
+
+// correlation says how a rule puts events together.
+func correlation(line func(key, value string), r *ruleset.Rule) {
+	c := r.Plan
+	if c == nil {
+		return
+	}
+	line("kind", c.Kind+", scope "+c.Scope+", within "+c.Within.String())
+	by := func(s *ruleset.Step) string {
+		names := make([]string, len(s.By))
+		for i, f := range s.By {
+			names[i] = f.Name
+		}
+		return strings.Join(names, " ")
+	}
+	line("by", by(c.Steps[0]))
+	if c.Count > 0 {
+		line("count", fmt.Sprint(c.Count))
+	}
+	if c.Distinct != nil {
+		line("distinct", c.Distinct.Name)
+	}
+	if c.Baseline > 0 {
+		line("baseline", fmt.Sprintf("%s, factor %v", c.Baseline, c.Factor))
+	}
+	if c.Learn > 0 {
+		line("learn", c.Learn.String())
+	}
+	if len(r.Correlation.Steps) > 1 {
+		for i, s := range r.Correlation.Steps {
+			text := strings.Join(strings.Fields(s.Condition.Value), " ")
+			if st := c.Steps[i]; by(st) != by(c.Steps[0]) {
+				text += "  [by " + by(st) + "]"
+			}
+			if s.Count > 1 {
+				text += fmt.Sprintf("  [%d times]", s.Count)
+			}
+			line("step", s.Name+": "+text)
+		}
+	}
+	if c.Until != nil {
+		line("until", strings.Join(strings.Fields(r.Correlation.Until.Value), " "))
+	}
+	var carried []string
+	for _, s := range c.Steps {
+		for _, f := range s.Capture {
+			carried = append(carried, s.Name+"."+f.Name)
+		}
+	}
+	line("carries", strings.Join(carried, " "))
 }

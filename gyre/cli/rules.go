@@ -125,9 +125,13 @@ func (a *app) listCommand() *cobra.Command {
 func (a *app) writeRules(set *ruleset.Set, with string) error {
 	t := table.NewWriter()
 	t.SetStyle(table.StyleLight)
-	t.AppendHeader(table.Row{"id", "priority", "mitre", "name"})
+	t.AppendHeader(table.Row{"id", "kind", "priority", "mitre", "name"})
 	for _, r := range set.Rules() {
-		t.AppendRow(table.Row{r.ID, r.Priority, strings.Join(r.MITRE, " "), r.Name})
+		kind := rule.KindMatch
+		if r.Plan != nil {
+			kind = r.Plan.Kind
+		}
+		t.AppendRow(table.Row{r.ID, kind, r.Priority, strings.Join(r.MITRE, " "), r.Name})
 	}
 	_, err := fmt.Fprintf(a.out, "%s\n%d rules%s, digest %s\n", t.Render(), len(set.Rules()), with, set.Digest())
 	return err
@@ -173,7 +177,7 @@ func (a *app) testRules(dirs []string) error {
 	for _, r := range results {
 		if !r.OK {
 			failed++
-			fmt.Fprintf(a.out, "FAIL %s: %s: want %s, hit is %v\n", r.Rule, r.Case, r.Want, r.Hit)
+			fmt.Fprintf(a.out, "FAIL %s: %s: want %s, hit is %v %s\n", r.Rule, r.Case, r.Want, r.Hit, r.Output)
 		}
 	}
 	if _, err := fmt.Fprintf(a.out, "%d cases passed, %d failed\n", len(results)-failed, failed); err != nil {

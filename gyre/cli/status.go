@@ -29,6 +29,8 @@ type status struct {
 	Streams  []bus.StreamStatus `json:"streams"`
 	// RuleSets are the current versions in the bucket, which evaluators may have refused.
 	RuleSets []versionInfo `json:"rule_sets,omitempty"`
+	// Correlation is left out if nothing is correlated.
+	Correlation *correlateStatus `json:"correlation,omitempty"`
 }
 
 type instanceStatus struct {
@@ -127,6 +129,7 @@ func (s *status) fromMetrics(ctx context.Context, info instance.Info) error {
 		Alerts: sum(families["gyre_evaluator_alerts_total"]), Stored: sum(families["gyre_sink_stored_total"]), Lost: map[string]uint64{}, KeptBack: map[string]uint64{},
 	}
 	s.Events.Spool = spoolOf(families)
+	s.Correlation = correlationOf(families)
 	for _, m := range families["gyre_collector_lost_events_total"].GetMetric() {
 		if n := uint64(value(m)); n > 0 {
 			s.Events.Lost[label(m, "reason")] += n
@@ -222,6 +225,7 @@ func (a *app) writeStatus(s *status) error {
 		}
 		e.Spool.write(&b)
 	}
+	s.Correlation.write(&b)
 	b.WriteString("\nSTREAM     MESSAGES        BYTES  OLDEST     CONSUMER            LAG  UNACKED  REDELIVERED\n")
 	for _, st := range s.Streams {
 		oldest := "-"

@@ -47,6 +47,26 @@ type Alert struct {
 	User      User      `json:"user"`
 	Container Container `json:"container"`
 	K8s       K8s       `json:"k8s"`
+	// Events are the events that a correlation rule put together, in the order of time; empty for an alert about one event.
+	Events []Event `json:"events,omitempty"`
+}
+
+// Event is one of the events behind an alert. Time is in nanoseconds since the Unix epoch.
+type Event struct {
+	// Step names the condition of the rule that the event satisfies.
+	Step   string `json:"step"`
+	Time   int64  `json:"time"`
+	Node   string `json:"node"`
+	BootID string `json:"boot_id"`
+	Seq    uint64 `json:"event_seq"`
+	Kind   string `json:"event_type"`
+	// ExecID, PID, Process and Cmdline are those of the process that acted.
+	ExecID  string `json:"exec_id"`
+	PID     uint32 `json:"pid"`
+	Process string `json:"process"`
+	Cmdline string `json:"cmdline"`
+	// Detail holds the fields that the rule reads of the event, as name=value.
+	Detail string `json:"detail"`
 }
 
 // Field is a named value. Value is nil (the field was absent), string, int64, bool or []string.

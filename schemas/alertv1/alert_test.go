@@ -24,6 +24,10 @@ func sample() alertv1.Alert {
 		Lineage:   []alertv1.Process{{ExecID: "n:b:1:7:1", PID: 7, Name: "cat", Exe: "/bin/cat", Cmdline: "cat /etc/shadow", Cwd: "/", UID: 0, User: "root", Start: 5}},
 		User:      alertv1.User{UID: 0, Name: "root", LoginUID: 1<<32 - 1},
 		Container: alertv1.Container{ID: "c", Name: "n", Image: "i"}, K8s: alertv1.K8s{Namespace: "ns", Pod: "p"},
+		Events: []alertv1.Event{
+			{Step: "one", Time: 1, Node: "a", BootID: "b", Seq: 2, Kind: "openat", ExecID: "e", PID: 3, Process: "p", Cmdline: "p q", Detail: "fd.name=/x"},
+			{Step: "two", Time: 4, Node: "c"},
+		},
 	}
 }
 

@@ -20,12 +20,19 @@ const (
 //
 //	[version, id, time, rule_id, rule, priority, source, node, boot_id, seq, event, output, tags[], mitre[], ruleset,
 //	 fields[[name, value]...], lineage[[exec_id, pid, name, exe, cmdline, cwd, uid, user, start]...],
-//	 user[uid, name, login_uid, login_name], container[id, name, image], k8s[namespace, pod]]
+//	 user[uid, name, login_uid, login_name], container[id, name, image], k8s[namespace, pod],
+//	 events[[step, time, node, boot_id, seq, kind, exec_id, pid, process, cmdline, detail]...]]
+//
+// The events are there only if there are any.
 //
 // It fails only on a field value of a type that [Field] does not allow.
 func (a *Alert) Marshal() ([]byte, error) {
 	e := wire.NewEncoder()
-	e.Array(20)
+	if len(a.Events) > 0 {
+		e.Array(21)
+	} else {
+		e.Array(20)
+	}
 	e.Int(Version)
 	e.Bytes(a.ID[:])
 	e.Int(a.Time)
@@ -60,6 +67,12 @@ func (a *Alert) Marshal() ([]byte, error) {
 	e.String(a.User.LoginName)
 	encodeStrings(e, []string{a.Container.ID, a.Container.Name, a.Container.Image})
 	encodeStrings(e, []string{a.K8s.Namespace, a.K8s.Pod})
+	if len(a.Events) > 0 {
+		e.Array(len(a.Events))
+		for i := range a.Events {
+			a.Events[i].encode(e)
+		}
+	}
 	return e.Data(), nil
 }
 
@@ -136,7 +149,15 @@ func Unmarshal(data []byte) (Alert, error) {
 		}
 	}
 	decodeContext(d, &a)
-	d.Skip(n - 20)
+	if n > 20 {
+		if m := d.Array("events", maxList); m > 0 {
+			a.Events = make([]Event, m)
+			for i := range a.Events {
+				a.Events[i].decode(d)
+			}
+		}
+		d.Skip(n - 21)
+	}
 	return a, d.Err()
 }
 
@@ -218,4 +239,32 @@ func (p *Process) decode(d *wire.Decoder) {
 		Cwd: d.String(), UID: d.Uint32(), User: d.String(), Start: d.Int(),
 	}
 	d.Skip(n - 9)
+}
+
+func (x *Event) encode(e *wire.Encoder) {
+	e.Array(11)
+	e.String(x.Step)
+	e.Int(x.Time)
+	e.String(x.Node)
+	e.String(x.BootID)
+	e.Uint(x.Seq)
+	e.String(x.Kind)
+	e.String(x.ExecID)
+	e.Uint(uint64(x.PID))
+	e.String(x.Process)
+	e.String(x.Cmdline)
+	e.String(x.Detail)
+}
+
+func (x *Event) decode(d *wire.Decoder) {
+	n := d.Array("event", maxList)
+	if n < 11 {
+		d.Fail("event of %d elements, want 11", n)
+		return
+	}
+	*x = Event{
+		Step: d.String(), Time: d.Int(), Node: d.String(), BootID: d.String(), Seq: d.Uint(), Kind: d.String(), ExecID: d.String(),
+		PID: d.Uint32(), Process: d.String(), Cmdline: d.String(), Detail: d.String(),
+	}
+	d.Skip(n - 11)
 }

@@ -106,6 +106,30 @@ func Signal(partition int, rule string) string {
 	return join(PrefixSignals, strconv.Itoa(partition), rule)
 }
 
+// SignalPartitions is how many partitions the keys of correlation are spread over. It never changes: keys would move.
+const SignalPartitions = 64
+
+// SignalFilter matches the signals of one partition.
+func SignalFilter(partition int) string {
+	return PrefixSignals + "." + strconv.Itoa(partition) + ".*"
+}
+
+// ParseSignal splits a subject made by [Signal].
+func ParseSignal(s string) (partition int, rule string, err error) {
+	rest, ok := strings.CutPrefix(s, PrefixSignals+".")
+	if !ok {
+		return 0, "", fmt.Errorf("%w: %q is not under %s", ErrInvalid, s, PrefixSignals)
+	}
+	parts, err := split(s, rest, 2)
+	if err != nil {
+		return 0, "", err
+	}
+	if partition, err = strconv.Atoi(parts[0]); err != nil || partition < 0 || partition >= SignalPartitions {
+		return 0, "", fmt.Errorf("%w: %q has no partition", ErrInvalid, s)
+	}
+	return partition, parts[1], nil
+}
+
 // Alert is the subject of alerts: gyre.alerts.<priority>.<rule>.<node>.
 func Alert(priority, rule, node string) string { return join(PrefixAlerts, priority, rule, node) }
 

@@ -1,6 +1,7 @@
 package subject
 
 import (
+	"errors"
 	"strings"
 	"testing"
 )
@@ -67,5 +68,19 @@ func TestFactContainer(t *testing.T) {
 		if _, _, ok := ParseFactContainer(bad); ok {
 			t.Errorf("%q accepted", bad)
 		}
+	}
+}
+
+func TestParseSignal(t *testing.T) {
+	if p, r, err := ParseSignal(Signal(63, "a.b")); p != 63 || r != "a.b" || err != nil {
+		t.Error(p, r, err)
+	}
+	for _, s := range []string{"gyre.signals.64.r", "gyre.signals.x.r", "gyre.signals.1", "gyre.alerts.1.r", "gyre.signals.-1.r"} {
+		if _, _, err := ParseSignal(s); !errors.Is(err, ErrInvalid) {
+			t.Errorf("%s: %v", s, err)
+		}
+	}
+	if got := SignalFilter(7); got != "gyre.signals.7.*" {
+		t.Error(got)
 	}
 }

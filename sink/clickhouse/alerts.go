@@ -39,7 +39,7 @@ func (s *Store) InsertAlerts(ctx context.Context, alerts []alertv1.Alert) error 
 	if err := batch.Send(); err != nil {
 		return fmt.Errorf("insert %d alerts: %w", len(alerts), err)
 	}
-	return nil
+	return s.insertEvents(ctx, alerts)
 }
 
 // token is the same for the same alerts in the same order.
@@ -103,7 +103,7 @@ type Filter struct {
 	ID       string
 }
 
-// Alerts reads stored alerts, the newest first.
+// Alerts reads stored alerts, the newest first. The events behind an alert are read only if one is asked for by its ID.
 func (s *Store) Alerts(ctx context.Context, f Filter) ([]alertv1.Alert, error) {
 	where, args := []string{"1"}, []any{}
 	add := func(cond string, arg any) {
@@ -146,7 +146,15 @@ func (s *Store) Alerts(ctx context.Context, f Filter) ([]alertv1.Alert, error) {
 		}
 		out = append(out, a)
 	}
-	return out, rows.Err()
+	if err := rows.Err(); err != nil || f.ID == "" {
+		return out, err
+	}
+	for i := range out {
+		if err := s.readEvents(ctx, &out[i]); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
 }
 
 func scanAlert(scan func(...any) error) (alertv1.Alert, error) {

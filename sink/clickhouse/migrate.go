@@ -122,7 +122,7 @@ func (s *Store) apply(ctx context.Context, m migration) error {
 
 // retain sets how long the tables keep rows.
 func (s *Store) retain(ctx context.Context) error {
-	for table, column := range map[string]string{"alerts_raw": "time", "alerts_minute": "minute", "changes_raw": "time"} {
+	for table, column := range map[string]string{"alerts_raw": "time", "alerts_minute": "minute", "changes_raw": "time", "alert_events_raw": "alert_time"} {
 		var now string
 		if err := s.conn.QueryRow(ctx, "SELECT engine_full FROM system.tables WHERE database = currentDatabase() AND name = $1", table).Scan(&now); err != nil {
 			return fmt.Errorf("%w: look up table %s: %w", ErrSchema, table, err)

@@ -239,3 +239,24 @@ func BenchmarkInsert10k(b *testing.B) {
 	}
 	b.ReportMetric(float64(n*len(batch))/b.Elapsed().Seconds(), "rows/s")
 }
+
+// TestEventsOfAlerts: the events behind an alert are stored once, however often it is inserted, and read with it.
+func TestEventsOfAlerts(t *testing.T) {
+	s := open(t, server(t))
+	a := alertv1.Alert{ID: alertv1.KeyID("r", "k", "w"), Time: time.Now().UnixNano(), RuleID: "r", Rule: "R", Node: "b", Fields: []alertv1.Field{{Name: "x", Value: "y"}}, Events: []alertv1.Event{
+		{Step: "one", Time: 1_780_000_000_000_000_001, Node: "a", BootID: "boot", Seq: 7, Kind: "execve", ExecID: "e", PID: 9, Process: "p", Cmdline: "p q", Detail: "fd.name=/x"},
+		{Step: "two", Time: 1_780_000_000_000_000_002, Node: "b", BootID: "boot", Seq: 8, Kind: "connect"},
+	}}
+	for range 2 {
+		if err := s.InsertAlerts(t.Context(), []alertv1.Alert{a}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := s.Alerts(t.Context(), clickhouse.Filter{ID: a.ID.String()})
+	if err != nil || len(got) != 1 {
+		t.Fatalf("%d alerts, %v", len(got), err)
+	}
+	if d := cmp.Diff(a.Events, got[0].Events); d != "" {
+		t.Error(d)
+	}
+}
