@@ -10,7 +10,7 @@ import (
 
 // TestCases runs the cases of every shipped rule; each has a hit, a miss and a near miss.
 func TestCases(t *testing.T) {
-	files, err := rules.Files()
+	files, err := rules.All()
 	if err != nil {
 		t.Fatal(err)
 	}

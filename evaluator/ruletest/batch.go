@@ -29,6 +29,9 @@ func Batch(c Case) ([]byte, error) {
 	if kind.IsClone() {
 		e.Args[eventv1.CloneChildProc] = -1
 	}
+	if c.Event.IOUring {
+		e.Flags |= eventv1.FlagIOUring
+	}
 	for name, v := range c.Event.Args {
 		i := slices.IndexFunc(kind.Info().Args, func(a eventv1.Arg) bool { return a.Name == name })
 		if i < 0 {
@@ -76,7 +79,17 @@ func row(b *eventv1.Builder, p Process, pid uint32, parent int32) int32 {
 		x.TTYNr = 34816
 	}
 	if p.Container != "" {
-		x.Container = b.AddContainer(eventv1.Container{ID: id(p.Container), Runtime: id("containerd")})
+		privileged := eventv1.No
+		if p.Privileged {
+			privileged = eventv1.Yes
+		}
+		x.Container = b.AddContainer(eventv1.Container{ID: id(p.Container), Runtime: id("containerd"), Privileged: privileged})
+	}
+	if p.VPID != 0 {
+		x.VPID = p.VPID
+	}
+	if p.User != "" {
+		x.User = b.AddUser(eventv1.User{UID: p.UID, Container: x.Container, Name: id(p.User)})
 	}
 	for _, a := range p.Args {
 		x.Args = append(x.Args, id(a))

@@ -49,26 +49,32 @@ type Event struct {
 	Ret  int64  `yaml:"ret"`
 	// Args by name, as evt.arg.* has them: text, number, or flags such as O_RDWR|O_CREAT.
 	Args map[string]any `yaml:"args"`
+	// IOUring says that the operation was submitted through io_uring.
+	IOUring bool `yaml:"io_uring"`
 }
 
 // Process is the process that acts, or an ancestor.
 type Process struct {
-	Name      string    `yaml:"name"`
-	Exe       string    `yaml:"exe"`
-	Args      []string  `yaml:"args"`
-	Cwd       string    `yaml:"cwd"`
-	Env       []string  `yaml:"env"`
-	UID       uint32    `yaml:"uid"`
-	EUID      *uint32   `yaml:"euid"`
-	LoginUID  *uint32   `yaml:"loginuid"`
-	User      string    `yaml:"user"`
-	TTY       string    `yaml:"tty"`
-	Container string    `yaml:"container"`
-	Memfd     bool      `yaml:"memfd"`
-	Deleted   bool      `yaml:"deleted"`
-	Upper     bool      `yaml:"upper_layer"`
-	Setuid    bool      `yaml:"setuid"`
-	Ancestors []Process `yaml:"ancestors"`
+	Name     string   `yaml:"name"`
+	Exe      string   `yaml:"exe"`
+	Args     []string `yaml:"args"`
+	Cwd      string   `yaml:"cwd"`
+	Env      []string `yaml:"env"`
+	UID      uint32   `yaml:"uid"`
+	EUID     *uint32  `yaml:"euid"`
+	LoginUID *uint32  `yaml:"loginuid"`
+	User     string   `yaml:"user"`
+	TTY      string   `yaml:"tty"`
+	// VPID is the id in the process's own pid namespace, 0 for the same as outside.
+	VPID      uint32 `yaml:"vpid"`
+	Container string `yaml:"container"`
+	// Privileged is about the container.
+	Privileged bool      `yaml:"privileged"`
+	Memfd      bool      `yaml:"memfd"`
+	Deleted    bool      `yaml:"deleted"`
+	Upper      bool      `yaml:"upper_layer"`
+	Setuid     bool      `yaml:"setuid"`
+	Ancestors  []Process `yaml:"ancestors"`
 }
 
 // Result is the outcome of one case.
