@@ -3,7 +3,7 @@
 # logs rotate, somebody logs in, something is built, pages are served. Needs root and apt; listens on loopback only
 # and leaves what it installed for its own use (openssh-server, nginx-light).
 set -u
-dir=$(mktemp -d /var/tmp/ordinary.XXXXXX)
+dir=$(mktemp -d /srv/ordinary.XXXXXX)
 trap 'kill ${pids:-} 2>/dev/null; rm -rf "$dir"' EXIT
 pids=
 export DEBIAN_FRONTEND=noninteractive
