@@ -51,7 +51,7 @@ check-generate: generate ## prove that the committed eBPF objects are what the s
 	@git diff --exit-code -- bpf && echo "check-generate: the committed objects are current"
 
 docs: ## write the documents that are made from the code's tables
-	@cd gyre && go test ./docs -run TestEventsPage -count=1 -args -update
+	@cd gyre && go test ./docs -run 'TestEventsPage|TestRulesPage' -count=1 -args -update
 
 lint: ## run the linters
 	@GOWORK=off go -C .tools build -o ../bin/golangci-lint github.com/golangci/golangci-lint/v2/cmd/golangci-lint

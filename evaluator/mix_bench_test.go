@@ -259,7 +259,7 @@ func BenchmarkMixWork(b *testing.B) {
 	})
 	for _, c := range ruleCases(b) {
 		b.Run(c.name, func(b *testing.B) {
-			w := newGeneration(compiled(b, c.files(), ruleset.Options{}), "bench", newThrottle(maxThrottled), true).pool.Get().(*work)
+			w := newGeneration(compiled(b, c.files(), ruleset.Options{}), "bench", newThrottle(maxThrottled), true, nil).pool.Get().(*work)
 			alerts := 0
 			perEvent(b, events, func() {
 				for _, data := range batches {

@@ -1,6 +1,6 @@
 // Package rules holds the rules that come with the program: one directory per rule with
-// the rule (rule.yaml) and its cases (cases.yaml), common.yaml with the lists and macros
-// that they share, and correlation.yaml with those of the rules about several events.
+// the rule (rule.yaml), its cases (cases.yaml) and what people need to know of it (README.md),
+// common.yaml with the lists and macros that they share, and correlation.yaml with those of the rules about several events.
 package rules
 
 import (
@@ -28,6 +28,17 @@ func Files() ([]rule.File, error) {
 		return nil, fmt.Errorf("read shipped rules: %w", err)
 	}
 	return files, nil
+}
+
+// All is [Files] with those rules switched on that are off by default, to test and to document them.
+func All() ([]rule.File, error) {
+	files, err := Files()
+	for i := range files {
+		for j := range files[i].Rules {
+			files[i].Rules[j].Enabled = true
+		}
+	}
+	return files, err
 }
 
 // Cases returns the content of every cases.yaml by rule id.

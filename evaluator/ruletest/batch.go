@@ -30,6 +30,9 @@ func Batch(c Case) ([]byte, error) {
 	if kind.IsClone() {
 		e.Args[eventv1.CloneChildProc] = -1
 	}
+	if c.Event.IOUring {
+		e.Flags |= eventv1.FlagIOUring
+	}
 	for name, v := range c.Event.Args {
 		i := slices.IndexFunc(kind.Info().Args, func(a eventv1.Arg) bool { return a.Name == name })
 		if i < 0 {
@@ -83,6 +86,12 @@ func row(b *eventv1.Builder, p Process, pid, ppid uint32, parent int32) int32 {
 	}
 	if p.Container != "" {
 		x.Container = containerRow(b, p.Container, p.Facts)
+	}
+	if p.VPID != 0 {
+		x.VPID = p.VPID
+	}
+	if p.User != "" {
+		x.User = b.AddUser(eventv1.User{UID: p.UID, Container: x.Container, Name: id(p.User)})
 	}
 	for _, a := range p.Args {
 		x.Args = append(x.Args, id(a))

@@ -80,6 +80,8 @@ type Event struct {
 	Ret  int64         `yaml:"ret"`
 	// Args by name, as evt.arg.* has them: text, number, or flags such as O_RDWR|O_CREAT.
 	Args map[string]any `yaml:"args"`
+	// IOUring says that the operation was submitted through io_uring.
+	IOUring bool `yaml:"io_uring"`
 }
 
 // Process is the process that acts, or an ancestor.
@@ -98,6 +100,8 @@ type Process struct {
 	LoginUID *uint32       `yaml:"loginuid"`
 	User     string        `yaml:"user"`
 	TTY      string        `yaml:"tty"`
+	// VPID is the id in the process's own pid namespace, 0 for the same as outside.
+	VPID uint32 `yaml:"vpid"`
 	// Container is the id of its container, Facts what is known of that.
 	Container string    `yaml:"container"`
 	Facts     *Facts    `yaml:"facts"`

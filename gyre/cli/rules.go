@@ -161,7 +161,14 @@ func (a *app) testRules(dirs []string) error {
 	if err != nil {
 		return err
 	}
-	set, err := compile(own)
+	shipped, err := rules.Files()
+	if len(dirs) == 0 {
+		shipped, err = rules.All()
+	}
+	if err != nil {
+		return err
+	}
+	set, err := ruleset.Compile(append(shipped, own...), ruleset.Options{})
 	if err != nil {
 		return err
 	}

@@ -13,7 +13,7 @@ import (
 	"github.com/gyre-sec/gyre/schemas/eventv1"
 )
 
-var update = flag.Bool("update", false, "write docs/events.md anew")
+var update = flag.Bool("update", false, "write the documents that are made from tables anew")
 
 const eventsDoc = "docs/events.md"
 

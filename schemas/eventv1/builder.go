@@ -108,6 +108,13 @@ func (b *Builder) MentionUser(uid uint32) {
 	b.rows += 8
 }
 
+// AddUser adds a row and returns its index.
+func (b *Builder) AddUser(u User) int32 {
+	b.batch.Users = append(b.batch.Users, u)
+	b.rows += 32
+	return int32(len(b.batch.Users) - 1)
+}
+
 // AddLabel adds a fact of the node.
 func (b *Builder) AddLabel(key, value string) {
 	b.batch.Labels = append(b.batch.Labels, Label{b.InternString(key), b.InternString(value)})
