@@ -229,7 +229,7 @@ func TestReload(t *testing.T) {
 	}
 	until("rack=r7")
 	put("key,owner\nweb1,ada\n")
-	until("rack=r7", "owner=ada")
+	until("owner=ada", "rack=r7")
 	put("key,owner\nweb1\n")
 	if err := os.WriteFile(c.Lookups[0].File, []byte("key,rack\nweb1,r8\n"), 0o600); err != nil {
 		t.Fatal(err)

@@ -12,7 +12,7 @@ import (
 	"github.com/gyre-sec/gyre/evaluator/ruletest"
 )
 
-// leastCases is how many cases a shipped rule has at the least; among them are a hit, a miss and a near miss.
+// leastCases is how many cases a shipped rule about single events has at the least; among them are a hit, a miss and a near miss.
 const leastCases = 4
 
 func all(t *testing.T) []rule.File {
@@ -66,7 +66,7 @@ func TestCases(t *testing.T) {
 					t.Errorf("no case is a %s", want)
 				}
 			}
-			if len(results) < leastCases {
+			if len(results) < leastCases && r.Plan == nil {
 				t.Errorf("%d cases, want %d or more", len(results), leastCases)
 			}
 		})

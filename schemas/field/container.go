@@ -156,8 +156,14 @@ func moreContainerFields() []Field {
 		}),
 		ctrList("container.label", "labels of the container, NAME=value", func(b *eventv1.Batch, c *eventv1.Container) []string { return labelList(b, c.Labels) }),
 		ctrJoined("container.labels", "labels of the container, name:value, but those of Kubernetes", func(b *eventv1.Batch, c *eventv1.Container) string { return labelText(b, c.Labels) }),
-		ctrList("k8s.pod.label", "labels of the pod, NAME=value", func(b *eventv1.Batch, c *eventv1.Container) []string { return labelList(b, c.PodLabels) }),
-		ctrJoined("k8s.pod.labels", "labels of the pod, name:value, but those of Kubernetes itself", func(b *eventv1.Batch, c *eventv1.Container) string { return labelText(b, c.PodLabels) }),
+		list("k8s.pod.label", FromContainer, "labels of the pod, NAME=value", func(v *View) ([]string, bool) {
+			l := labelList(v.b, v.podLabels())
+			return l, len(l) > 0
+		}),
+		str("k8s.pod.labels", FromContainer, "labels of the pod, name:value, but those of Kubernetes itself", func(v *View) (string, bool) {
+			s := labelText(v.b, v.podLabels())
+			return s, s != ""
+		}),
 		ctrStr("k8s.pod.full_sandbox_id", "id of the container that holds the pod's namespaces", func(c *eventv1.Container) eventv1.StrID { return c.SandboxID }),
 		str("k8s.pod.sandbox_id", FromContainer, "first 12 characters of the id of the container that holds the pod's namespaces", func(v *View) (string, bool) {
 			c := v.container()
@@ -168,6 +174,9 @@ func moreContainerFields() []Field {
 			return id[:min(12, len(id))], id != ""
 		}),
 		str("k8s.pod.ip", FromContainer, "address of the pod", func(v *View) (string, bool) {
+			if p := v.pod(); p != nil && p.IP != 0 {
+				return v.text(p.IP)
+			}
 			c := v.container()
 			if c == nil || c.SandboxID == 0 {
 				return "", false
@@ -180,6 +189,26 @@ func moreContainerFields() []Field {
 			}
 			return c.CNI
 		}),
-		ctrStr("k8s.pod.service_account", "service account of the pod, if its annotations say it", func(c *eventv1.Container) eventv1.StrID { return c.ServiceAccount }),
+		str("k8s.pod.service_account", FromContainer, "service account of the pod, if the cluster or the pod's annotations say it", func(v *View) (string, bool) {
+			if p := v.pod(); p != nil && p.ServiceAccount != 0 {
+				return v.text(p.ServiceAccount)
+			}
+			c := v.container()
+			if c == nil {
+				return "", false
+			}
+			return v.text(c.ServiceAccount)
+		}),
 	}
+}
+
+// podLabels are the pod's labels as the cluster has them, else as the node's container runtime does.
+func (v *View) podLabels() []eventv1.Label {
+	if p := v.pod(); p != nil && len(p.Labels) > 0 {
+		return p.Labels
+	}
+	if c := v.container(); c != nil {
+		return c.PodLabels
+	}
+	return nil
 }

@@ -124,13 +124,6 @@ func containerFields() []Field {
 			c := v.container()
 			return c != nil && c.Flags&eventv1.ContainerIncomplete != 0, c != nil
 		}),
-		list("container.label", FromContainer, "labels of the container, name=value", func(v *View) ([]string, bool) {
-			c := v.container()
-			if c == nil || len(c.Labels) == 0 {
-				return nil, false
-			}
-			return v.labels(c.Labels), true
-		}),
 		ctrStr("k8s.ns.name", "Kubernetes namespace of the pod", func(c *eventv1.Container) eventv1.StrID { return c.PodNamespace }),
 		ctrStr("k8s.pod.name", "name of the pod", func(c *eventv1.Container) eventv1.StrID { return c.PodName }),
 		ctrStr("k8s.pod.uid", "uid of the pod", func(c *eventv1.Container) eventv1.StrID { return c.PodUID }),

@@ -82,8 +82,6 @@ func podFields() []Field {
 	kind := func(o eventv1.Owner) eventv1.StrID { return o.Kind }
 	uid := func(o eventv1.Owner) eventv1.StrID { return o.UID }
 	fields := []Field{
-		podStr("k8s.pod.ip", "address of the pod", func(p *eventv1.Pod) eventv1.StrID { return p.IP }),
-		podStr("k8s.pod.service_account", "service account of the pod", func(p *eventv1.Pod) eventv1.StrID { return p.ServiceAccount }),
 		podStr("k8s.node.name", "node of the pod as the cluster names it", func(p *eventv1.Pod) eventv1.StrID { return p.Node }),
 		podStr("k8s.ns.uid", "uid of the pod's namespace", func(p *eventv1.Pod) eventv1.StrID { return p.NamespaceUID }),
 		owner("k8s.workload.name", "name of the workload that the pod belongs to: of the outermost of its controllers", name, ""),
@@ -128,6 +126,5 @@ func podFields() []Field {
 			return out, true
 		}),
 	}
-	fields = append(fields, podLabels("k8s.pod.label", "pod", func(p *eventv1.Pod) []eventv1.Label { return p.Labels })...)
 	return append(fields, podLabels("k8s.ns.label", "pod's namespace", func(p *eventv1.Pod) []eventv1.Label { return p.NamespaceLabels })...)
 }
