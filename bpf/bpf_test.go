@@ -32,8 +32,7 @@ func TestLoadAndAttach(t *testing.T) {
 				}
 			}
 			o, err := Load(Options{Mode: mode, RingBufferBytes: 1 << 20})
-			var ve *ebpf.VerifierError
-			if errors.As(err, &ve) {
+			if ve, ok := errors.AsType[*ebpf.VerifierError](err); ok {
 				t.Fatalf("%+v", ve)
 			}
 			if err != nil {

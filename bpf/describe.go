@@ -53,8 +53,18 @@ type URing struct {
 // URings lists the operations that are seen; see uring.bpf.h.
 func URings() []URing {
 	return []URing{
-		{9, "IORING_OP_OPENAT", "5.6"}, {10, "IORING_OP_OPENAT2", "5.6"}, {12, "IORING_OP_CONNECT", "5.5"}, {57, "IORING_OP_ACCEPT", "5.5"},
-		{17, "IORING_OP_RENAMEAT", "5.11"}, {14, "IORING_OP_UNLINKAT", "5.11"}, {19, "IORING_OP_MKDIRAT", "5.15"}, {24, "IORING_OP_SYMLINKAT", "5.15"},
-		{22, "IORING_OP_LINKAT", "5.15"}, {53, "IORING_OP_SOCKET", "5.19"}, {34, "IORING_OP_FTRUNCATE", "6.9"}, {54, "IORING_OP_BIND", "6.11"}, {55, "IORING_OP_LISTEN", "6.11"},
+		{9, "IORING_OP_OPENAT", "5.6"},
+		{10, "IORING_OP_OPENAT2", "5.6"},
+		{12, "IORING_OP_CONNECT", "5.5"},
+		{57, "IORING_OP_ACCEPT", "5.5"},
+		{17, "IORING_OP_RENAMEAT", "5.11"},
+		{14, "IORING_OP_UNLINKAT", "5.11"},
+		{19, "IORING_OP_MKDIRAT", "5.15"},
+		{24, "IORING_OP_SYMLINKAT", "5.15"},
+		{22, "IORING_OP_LINKAT", "5.15"},
+		{53, "IORING_OP_SOCKET", "5.19"},
+		{34, "IORING_OP_FTRUNCATE", "6.9"},
+		{54, "IORING_OP_BIND", "6.11"},
+		{55, "IORING_OP_LISTEN", "6.11"},
 	}
 }

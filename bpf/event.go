@@ -18,6 +18,8 @@ const (
 )
 
 // Slots of the kinds, in the order of include/event.h.
+//
+//revive:disable:exported one line per kind says more
 const (
 	ExecDirFD, ExecBase, ExecFilename, ExecFlags, ExecSlots = 0, 1, 2, 3, 4
 
@@ -30,6 +32,8 @@ const (
 	// What [OpSocket] appends starts at MessageSocket.
 	MessageFD, MessageSize, MessageSocket, MessageSlots = 0, 1, 2, 11
 )
+
+//revive:enable:exported
 
 // Slots of a process snapshot, counted from the end of the kind's own; enum gyre_snapshot.
 const (

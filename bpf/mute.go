@@ -79,10 +79,10 @@ func (o *Objects) MuteProcess(tgid uint32, on bool) error {
 	if on {
 		bits |= muted
 	}
-	switch {
-	case bits == was:
+	switch bits {
+	case was:
 		return nil
-	case bits == 0:
+	case 0:
 		if err := m.Delete(tgid); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
 			return fmt.Errorf("unmute process %d: %w", tgid, err)
 		}

@@ -41,7 +41,6 @@ type entry struct {
 type hook struct {
 	symbol   string // one that names a single function: what the handlers are loaded for
 	handlers *ebpf.Map
-	own      bool // handlers is not of the collection
 	needs    [handlerCount]bool
 }
 

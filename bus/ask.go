@@ -9,7 +9,7 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// ErrNobody: no program answers on the subject.
+// ErrNobody says: no program answers on the subject.
 var ErrNobody = errors.New("nobody answers")
 
 // headerError carries the error of an answer.

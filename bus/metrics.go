@@ -38,8 +38,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 // register registers c, or returns the one that a second Bus of the process finds registered.
 func register[C prometheus.Collector](reg prometheus.Registerer, c C) C {
 	if err := reg.Register(c); err != nil {
-		var dup prometheus.AlreadyRegisteredError
-		if errors.As(err, &dup) {
+		if dup, ok := errors.AsType[prometheus.AlreadyRegisteredError](err); ok {
 			if have, ok := dup.ExistingCollector.(C); ok {
 				return have
 			}

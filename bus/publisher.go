@@ -168,8 +168,7 @@ func (p *Publisher) again(ctx context.Context, msg *nats.Msg, first error) error
 }
 
 func unwrapBackoff(err error) error {
-	var p *backoff.PermanentError
-	if errors.As(err, &p) {
+	if p, ok := errors.AsType[*backoff.PermanentError](err); ok {
 		return p.Unwrap()
 	}
 	return err
@@ -177,8 +176,7 @@ func unwrapBackoff(err error) error {
 
 // final tells whether sending the same message again cannot help.
 func final(err error) bool {
-	var api *jetstream.APIError
-	if errors.As(err, &api) {
+	if api, ok := errors.AsType[*jetstream.APIError](err); ok {
 		return api.Code == 400 // bad request: too large for the stream, malformed
 	}
 	return errors.Is(err, nats.ErrMaxPayload) || errors.Is(err, nats.ErrBadSubject) || errors.Is(err, nats.ErrHeadersNotSupported)

@@ -1,6 +1,7 @@
 package collector
 
 import (
+	"slices"
 	"strconv"
 
 	"github.com/gyre-sec/gyre/collector/container"
@@ -113,8 +114,8 @@ func (x *batcher) row(img *proctable.Image) int32 {
 		}
 		x.lineage = append(x.lineage, a)
 	}
-	for i := len(x.lineage) - 1; i >= 0; i-- {
-		parent = x.enter(x.lineage[i], parent)
+	for _, v := range slices.Backward(x.lineage) {
+		parent = x.enter(v, parent)
 	}
 	return parent
 }

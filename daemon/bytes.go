@@ -26,10 +26,14 @@ type byteUnit struct {
 // byteUnits is ordered as [Bytes.String] tries them.
 func byteUnits() []byteUnit {
 	return []byteUnit{
-		{"TiB", TiB}, {"TB", 1e12},
-		{"GiB", GiB}, {"GB", 1e9},
-		{"MiB", MiB}, {"MB", 1e6},
-		{"KiB", KiB}, {"KB", 1e3},
+		{"TiB", TiB},
+		{"TB", 1e12},
+		{"GiB", GiB},
+		{"GB", 1e9},
+		{"MiB", MiB},
+		{"MB", 1e6},
+		{"KiB", KiB},
+		{"KB", 1e3},
 		{"B", 1},
 	}
 }

@@ -79,7 +79,7 @@ func (l *loader) validate() {
 		source = "configuration"
 	}
 	for _, name := range l.sectionNames() {
-		v, ok := l.sections[name].Addr().Interface().(interface{ Validate() error })
+		v, ok := reflect.TypeAssert[interface{ Validate() error }](l.sections[name].Addr())
 		if !ok {
 			continue
 		}

@@ -44,17 +44,21 @@ func (e *ConfigError) Unwrap() error { return e.Err }
 // At says which key of a section an error of its Validate is about, such as keys[1].name: [Load] adds the place in the
 // file. A nil err stays nil; of joined errors each gets the key, before a key that it has already.
 func At(key string, err error) error {
-	switch e := err.(type) {
-	case nil:
-		return nil
-	case *keyError:
-		return &keyError{key + "." + e.key, e.err}
-	case interface{ Unwrap() []error }:
-		var all []error
-		for _, one := range e.Unwrap() {
-			all = append(all, At(key, one))
+	{
+		var e *keyError
+		var e1 interface{ Unwrap() []error }
+		switch {
+		case err == nil:
+			return nil
+		case errors.As(err, &e):
+			return &keyError{key + "." + e.key, e.err}
+		case errors.As(err, &e1):
+			var all []error
+			for _, one := range e1.Unwrap() {
+				all = append(all, At(key, one))
+			}
+			return errors.Join(all...)
 		}
-		return errors.Join(all...)
 	}
 	return &keyError{key, err}
 }

@@ -45,8 +45,7 @@ func (l *loader) decodeFile(src []byte) {
 	file, err := parser.ParseBytes(src, 0, parser.AllowDuplicateMapKey()) // repeated keys are found below, with the others
 	if err != nil {
 		e := &ConfigError{File: l.opts.Path, Msg: err.Error(), Hint: "correct the YAML at this place", Err: err}
-		var syntax *yaml.SyntaxError
-		if errors.As(err, &syntax) {
+		if syntax, ok := errors.AsType[*yaml.SyntaxError](err); ok {
 			e.Msg = "not valid YAML: " + syntax.Message
 			if syntax.Token != nil {
 				e.Line, e.Col = syntax.Token.Position.Line, syntax.Token.Position.Column
@@ -309,12 +308,12 @@ func scalarText(n ast.Node, t reflect.Type) (string, bool) {
 	if isText(t) {
 		return text, n.Type() != ast.BoolType
 	}
-	switch k := t.Kind(); {
-	case k == reflect.String:
+	switch k := t.Kind(); k {
+	case reflect.String:
 		return text, str
-	case k == reflect.Bool:
+	case reflect.Bool:
 		return text, n.Type() == ast.BoolType
-	case k == reflect.Float32 || k == reflect.Float64:
+	case reflect.Float32, reflect.Float64:
 		if f, ok := n.(*ast.FloatNode); ok {
 			return text, !math.IsInf(f.Value, 0)
 		}

@@ -129,7 +129,7 @@ func (p *printer) scalar(v reflect.Value) (string, bool) {
 		return shortDuration(time.Duration(v.Int())), true
 	}
 	if isText(v.Type()) {
-		m, ok := v.Interface().(encoding.TextMarshaler)
+		m, ok := reflect.TypeAssert[encoding.TextMarshaler](v)
 		if !ok {
 			p.fail(fmt.Errorf("print %s: it reads text but does not write it", v.Type()))
 			return "", true

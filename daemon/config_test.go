@@ -41,7 +41,6 @@ type sinkConfig struct {
 	Tags     []string      `yaml:"tags"`
 	Store    store         `yaml:"store" doc:"The database."`
 	Targets  []target      `yaml:"targets"`
-	hidden   int
 }
 
 func (c sinkConfig) Validate() error {

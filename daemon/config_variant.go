@@ -53,7 +53,7 @@ func (l *loader) chooseVariant(n ast.Node, entries []entry, v reflect.Value, pat
 	if !ok {
 		return true
 	}
-	group, ok := v.Addr().Interface().(Variant)
+	group, ok := reflect.TypeAssert[Variant](v.Addr())
 	if !ok {
 		l.addAt(n.GetToken(), path, fmt.Sprintf("%s has a variant and no method NewVariant", v.Type()), "this is a defect of the program")
 		return false

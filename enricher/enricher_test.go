@@ -136,7 +136,7 @@ func TestBoundaries(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	for _, p := range strings.Fields(string(out)) {
+	for p := range strings.FieldsSeq(string(out)) {
 		for _, bad := range []string{"gyre/collector", "gyre/evaluator", "gyre/sink", "gyre/bpf", "cilium/ebpf", "google/cel-go", "clickhouse-go", "nats-server"} {
 			if strings.Contains(p, bad) {
 				t.Errorf("enricher depends on %s", p)

@@ -179,7 +179,9 @@ func ruleCases(b *testing.B) []ruleCase {
 	text := official(b)
 	falcos := func(n int) func() []rule.File { return func() []rule.File { return falcoRules(b, times(text, n)) } }
 	return []ruleCase{
-		{"falco-x1", falcos(1), true}, {"falco-x4", falcos(4), false}, {"falco-x16", falcos(16), false},
+		{"falco-x1", falcos(1), true},
+		{"falco-x4", falcos(4), false},
+		{"falco-x16", falcos(16), false},
 		{"shipped", func() []rule.File { return shippedRules(b) }, true},
 	}
 }

@@ -13,7 +13,7 @@ func TestBoundaries(t *testing.T) {
 	if err != nil {
 		t.Fatalf("list packages: %v\n%s", err, out)
 	}
-	for _, p := range strings.Fields(string(out)) {
+	for p := range strings.FieldsSeq(string(out)) {
 		if !strings.HasPrefix(p+"/", "github.com/gyre-sec/gyre/schemas/") && !strings.HasPrefix(p, "github.com/vmihailenco/") {
 			t.Errorf("schemas depends on %s", p)
 		}

@@ -14,7 +14,7 @@ func TestBoundaries(t *testing.T) {
 	}
 	for line := range strings.Lines(string(out)) {
 		pkg, imports, _ := strings.Cut(line, ":")
-		for _, p := range strings.Fields(imports) {
+		for p := range strings.FieldsSeq(imports) {
 			for _, bad := range []string{"gyre/collector", "gyre/enricher", "gyre/evaluator", "gyre/bpf", "cilium/ebpf", "cel-go", "nats-io/nats.go", "nats-server"} {
 				if strings.Contains(p, bad) {
 					t.Errorf("%s imports %s", pkg, p)

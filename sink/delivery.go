@@ -65,7 +65,7 @@ func newDelivery(o Output, b *bus.Bus, r *routing, env notify.Env, reg prometheu
 	if err := reg.Register(d.filtered); err != nil {
 		return nil, fmt.Errorf("register metrics: %w", err)
 	}
-	if d.match, err = o.Match.Compile(); err != nil {
+	if d.match, err = o.Compile(); err != nil {
 		return nil, err
 	}
 	if d.dress, err = o.dress(); err != nil {

@@ -104,8 +104,10 @@ func (o Output) Validate() error {
 		v        time.Duration
 		lo, most time.Duration
 	}{
-		{"timeout", o.Timeout, time.Millisecond, 10 * time.Minute}, {"max_backoff", o.MaxBackoff, time.Millisecond, time.Hour},
-		{"give_up_after", o.GiveUpAfter, -time.Second, 30 * 24 * time.Hour}, {"batch_wait", o.BatchWait, 0, time.Minute},
+		{"timeout", o.Timeout, time.Millisecond, 10 * time.Minute},
+		{"max_backoff", o.MaxBackoff, time.Millisecond, time.Hour},
+		{"give_up_after", o.GiveUpAfter, -time.Second, 30 * 24 * time.Hour},
+		{"batch_wait", o.BatchWait, 0, time.Minute},
 	} {
 		if d.v < d.lo || d.v > d.most {
 			add(fmt.Errorf("%s is %s, want %s to %s", d.key, d.v, d.lo, d.most))

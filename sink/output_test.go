@@ -64,10 +64,10 @@ func TestOutputValidate(t *testing.T) {
 func TestKeysAreUnique(t *testing.T) {
 	var keys func(reflect.Type) []string
 	keys = func(typ reflect.Type) (out []string) {
-		for i := range typ.NumField() {
-			name, opts, _ := strings.Cut(typ.Field(i).Tag.Get("yaml"), ",")
+		for field := range typ.Fields() {
+			name, opts, _ := strings.Cut(field.Tag.Get("yaml"), ",")
 			if strings.Contains(opts, "inline") {
-				out = append(out, keys(typ.Field(i).Type)...)
+				out = append(out, keys(field.Type)...)
 			} else if name != "" {
 				out = append(out, name)
 			}

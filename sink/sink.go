@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -75,7 +76,7 @@ func (c Config) outputs() []Output {
 	if c.Stdout.Enabled {
 		o := NewOutput("stdout", "stdout")
 		o.Settings = &c.Stdout.Config
-		list = append(list[:len(list):len(list)], o)
+		list = append(slices.Clip(list), o)
 	}
 	return list
 }

@@ -371,7 +371,8 @@ func TestRouteSilenceAndGroup(t *testing.T) {
 	}
 	mild := hook("all", all.URL)
 	mild.MinPriority = "notice"
-	_, _ = f.run(Config{Outputs: []Output{o, mild},
+	_, _ = f.run(Config{
+		Outputs: []Output{o, mild},
 		Route: route.Route{Outputs: []string{"all"}, Routes: []route.Route{
 			{Match: route.Match{MinPriority: "error"}, Outputs: []string{"a", "all"}, GroupBy: []string{"rule"}, GroupWait: 300 * time.Millisecond},
 		}},

@@ -3,7 +3,6 @@ package bustest
 
 import (
 	"errors"
-	"io"
 	"log/slog"
 	"net"
 	"sync"
@@ -25,7 +24,7 @@ type Server struct {
 }
 
 // Log discards what is logged.
-func Log() *slog.Logger { return slog.New(slog.NewTextHandler(io.Discard, nil)) }
+func Log() *slog.Logger { return slog.New(slog.DiscardHandler) }
 
 // Start starts a server that listens on a free loopback port; it is stopped with the test.
 func Start(t testing.TB) *Server {

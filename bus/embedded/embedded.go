@@ -152,8 +152,11 @@ func (e *Server) Stop() {
 type logger struct{ log *slog.Logger }
 
 func (l *logger) Noticef(f string, a ...any) { l.log.Debug("nats server", "msg", fmt.Sprintf(f, a...)) }
-func (l *logger) Warnf(f string, a ...any)   { l.log.Warn("nats server", "msg", fmt.Sprintf(f, a...)) }
-func (l *logger) Fatalf(f string, a ...any)  { l.log.Error("nats server", "msg", fmt.Sprintf(f, a...)) }
-func (l *logger) Errorf(f string, a ...any)  { l.log.Error("nats server", "msg", fmt.Sprintf(f, a...)) }
-func (l *logger) Debugf(string, ...any)      {}
-func (l *logger) Tracef(string, ...any)      {}
+
+func (l *logger) Warnf(f string, a ...any) { l.log.Warn("nats server", "msg", fmt.Sprintf(f, a...)) }
+
+func (l *logger) Fatalf(f string, a ...any) { l.log.Error("nats server", "msg", fmt.Sprintf(f, a...)) }
+
+func (l *logger) Errorf(f string, a ...any) { l.log.Error("nats server", "msg", fmt.Sprintf(f, a...)) }
+func (l *logger) Debugf(string, ...any)     {}
+func (l *logger) Tracef(string, ...any)     {}

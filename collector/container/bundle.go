@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -240,12 +241,7 @@ func (s *spec) privileged() bool {
 }
 
 func has(options []string, o string) bool {
-	for _, x := range options {
-		if x == o {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(options, o)
 }
 
 func propagation(options []string) string {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -103,9 +104,7 @@ func (s *storage) load() map[string]map[string]stored {
 		}
 	}
 	out := make(map[string]map[string]stored, len(s.known))
-	for p, m := range s.known {
-		out[p] = m
-	}
+	maps.Copy(out, s.known)
 	return out
 }
 

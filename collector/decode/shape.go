@@ -40,7 +40,8 @@ func shapeOf(r bpf.Row) shape {
 		return shape{bpf.ExecSlots, []arg{name(bpf.ExecBase), n(bpf.ExecDirFD), n(bpf.ExecFlags)}}
 	case bpf.HandleOpen:
 		return shape{bpf.OpenSlots, []arg{
-			n(bpf.OpenFD), n(bpf.OpenDirFD), {how: resolved, slot: bpf.OpenPath, base: bpf.OpenBase, name: bpf.OpenNameRaw},
+			n(bpf.OpenFD), n(bpf.OpenDirFD),
+			{how: resolved, slot: bpf.OpenPath, base: bpf.OpenBase, name: bpf.OpenNameRaw},
 			s(bpf.OpenNameRaw), n(bpf.OpenFlags), n(bpf.OpenMode), n(bpf.OpenResolve), n(bpf.OpenDev), n(bpf.OpenIno), n(bpf.OpenFileFlags), n(bpf.OpenFileMode), n(bpf.OpenFolded),
 		}}
 	case bpf.HandleMessage:

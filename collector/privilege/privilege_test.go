@@ -68,7 +68,7 @@ func dropped() {
 	for _, t := range tasks {
 		status, err := os.ReadFile("/proc/self/task/" + t.Name() + "/status")
 		say(err == nil, "read the status of a thread")
-		for _, line := range strings.Split(string(status), "\n") {
+		for line := range strings.SplitSeq(string(status), "\n") {
 			for _, set := range []string{"CapPrm:", "CapEff:", "CapBnd:", "NoNewPrivs:", "Seccomp:"} {
 				if strings.HasPrefix(line, set) {
 					println(strings.ReplaceAll(line, "\t", ""))

@@ -63,7 +63,9 @@ func TestCompat(t *testing.T) {
 		{eventv1.Setuid, map[string]any{"uid": 0}},
 		{eventv1.Ptrace, map[string]any{"request": 16, "pid": 4194303}},
 		{eventv1.Socket, map[string]any{"fd": 5, "domain": 2, "type": 2, "protocol": 17}},
-		{eventv1.Sendto, peer}, {eventv1.Sendmsg, peer}, {eventv1.Connect, peer},
+		{eventv1.Sendto, peer},
+		{eventv1.Sendmsg, peer},
+		{eventv1.Connect, peer},
 		{eventv1.Socket, map[string]any{"fd": 6, "domain": 1, "type": 1}},
 	}
 	if len(results) != len(calls) {

@@ -2,6 +2,7 @@ package probe
 
 import (
 	"encoding/binary"
+	"maps"
 	"os"
 	"path/filepath"
 	"testing"
@@ -59,12 +60,8 @@ func TestFiles(t *testing.T) {
 	isX := map[string]any{"fd": int64(xfd), "file_mode": unix.S_IFREG | 0o600, "ino": int(st.Ino)}
 	plus := func(m map[string]any, more map[string]any) map[string]any {
 		out := map[string]any{}
-		for k, v := range m {
-			out[k] = v
-		}
-		for k, v := range more {
-			out[k] = v
-		}
+		maps.Copy(out, m)
+		maps.Copy(out, more)
 		return out
 	}
 	handle := make([]byte, 8+128)

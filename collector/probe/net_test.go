@@ -1,6 +1,7 @@
 package probe
 
 import (
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
@@ -40,9 +41,7 @@ func TestSockets(t *testing.T) {
 	refused := socketFD(t, unix.AF_INET, unix.SOCK_STREAM)
 	tcp := map[string]any{"family": unix.AF_INET, "socktype": unix.SOCK_STREAM, "proto": unix.IPPROTO_TCP}
 	with := func(more map[string]any) map[string]any {
-		for k, v := range tcp {
-			more[k] = v
-		}
+		maps.Copy(more, tcp)
 		return more
 	}
 	c.run(t, 0, []call{
@@ -147,9 +146,7 @@ func TestSocketBecomesStandardInput(t *testing.T) {
 	to := map[string]any{"fd": 0, "oldfd": fd, "daddr": loopback4, "dport": l.Addr().(*net.TCPAddr).Port, "family": unix.AF_INET}
 	and := func(k string, v int) map[string]any {
 		out := map[string]any{k: v}
-		for n, x := range to {
-			out[n] = x
-		}
+		maps.Copy(out, to)
 		return out
 	}
 	closed := func(f func() int64) func() int64 {

@@ -175,8 +175,7 @@ func TestProcessLife(t *testing.T) {
 	cmd := exec.Command("/bin/sh", "-c", "exit 7", "two words", "")
 	cmd.Dir = dir
 	err := cmd.Run()
-	var exit *exec.ExitError
-	if !errors.As(err, &exit) {
+	if _, ok := errors.AsType[*exec.ExitError](err); !ok {
 		t.Fatal(err)
 	}
 	pid := uint32(cmd.Process.Pid)

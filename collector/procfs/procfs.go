@@ -231,8 +231,8 @@ func (f FS) ids(pid uint32, r *eventv1.Proc) {
 		if err != nil {
 			continue
 		}
-		if i := strings.IndexByte(link, '['); i >= 0 {
-			*to = u32(strings.TrimSuffix(link[i+1:], "]"))
+		if _, after, ok := strings.Cut(link, "["); ok {
+			*to = u32(strings.TrimSuffix(after, "]"))
 		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -43,9 +44,7 @@ func (b *bench) drops() map[string]Drop {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	out := map[string]Drop{}
-	for k, v := range b.sum {
-		out[k] = v
-	}
+	maps.Copy(out, b.sum)
 	return out
 }
 

@@ -246,7 +246,7 @@ func BenchmarkPut(b *testing.B) {
 	for _, name := range []string{"memory", "disk"} {
 		b.Run(name, func(b *testing.B) {
 			var s buffer
-			next := func() Item { return Item{} }
+			var next func() Item
 			if name == "memory" {
 				m := NewMemory(64 << 20)
 				s, next = m, func() Item { it, _ := m.Next(b.Context()); return it }

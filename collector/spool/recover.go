@@ -14,7 +14,7 @@ import (
 	"github.com/gyre-sec/gyre/daemon"
 )
 
-// ErrInUse: another process, or another Disk of this one, has the directory.
+// ErrInUse says: another process, or another Disk of this one, has the directory.
 var ErrInUse = errors.New("spool directory is in use")
 
 const lockName = "lock"

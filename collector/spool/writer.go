@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 )
 
@@ -171,8 +172,8 @@ func (d *Disk) settle(batch []*entry, at int64, err error) {
 	defer d.mu.Unlock()
 	d.down = err != nil
 	if err != nil {
-		for i := len(batch) - 1; i >= 0; i-- {
-			e := batch[i]
+		for _, e := range slices.Backward(batch) {
+
 			e.writing = false
 			if e.result != stateLive { // finished in the meantime
 				d.giveUpWriting(e)

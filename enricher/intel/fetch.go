@@ -84,8 +84,7 @@ func (f *Feeder) get(ctx context.Context, l List, etag string) (fetched, error) 
 	}
 	res, err := f.client.Do(req)
 	if err != nil {
-		var u *url.Error
-		if errors.As(err, &u) {
+		if u, ok := errors.AsType[*url.Error](err); ok {
 			err = u.Err
 		}
 		return fetched{}, fmt.Errorf("%w: list %s: %w", ErrFetch, l.Name, err)

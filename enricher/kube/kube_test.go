@@ -2,6 +2,7 @@ package kube
 
 import (
 	"context"
+	"maps"
 	"net/netip"
 	"strings"
 	"testing"
@@ -26,9 +27,7 @@ func meta(namespace, name, uid string, more obj) obj {
 	if namespace != "" {
 		m["namespace"] = namespace
 	}
-	for k, v := range more {
-		m[k] = v
-	}
+	maps.Copy(m, more)
 	return m
 }
 

@@ -29,8 +29,10 @@ func scalePod(n int) obj {
 	m["labels"] = obj{"app": fmt.Sprintf("app-%d", d), "pod-template-hash": "5d8f9c7b6", "team": "blue", "version": "1.2.3"}
 	m["annotations"] = obj{"note": "annotations are not kept; this one is here so that there is something to leave out"}
 	m["creationTimestamp"] = time.Now().UTC().Format(time.RFC3339)
-	return obj{"metadata": m, "spec": obj{"nodeName": fmt.Sprintf("node-%d", n%100), "serviceAccountName": "default", "containers": containers},
-		"status": obj{"podIP": fmt.Sprintf("10.%d.%d.%d", n>>16&255, n>>8&255, n&255), "containerStatuses": statuses}}
+	return obj{
+		"metadata": m, "spec": obj{"nodeName": fmt.Sprintf("node-%d", n%100), "serviceAccountName": "default", "containers": containers},
+		"status": obj{"podIP": fmt.Sprintf("10.%d.%d.%d", n>>16&255, n>>8&255, n&255), "containerStatuses": statuses},
+	}
 }
 
 // TestScale measures a cluster whose pods are replaced all the time: memory, how long a new pod takes to be known, and what a batch costs meanwhile.

@@ -54,8 +54,7 @@ func (g *geo) decode(a netip.Addr, rec any) error {
 		return nil
 	}
 	err := g.db.Lookup(a).Decode(rec)
-	var invalid maxminddb.InvalidDatabaseError
-	if errors.As(err, &invalid) {
+	if _, ok := errors.AsType[maxminddb.InvalidDatabaseError](err); ok {
 		return fmt.Errorf("%w: %w", ErrTable, err)
 	}
 	return err

@@ -234,7 +234,7 @@ func TestReload(t *testing.T) {
 	if err := os.WriteFile(c.Lookups[0].File, []byte("key,rack\nweb1,r8\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	until("rack=r8", "owner=ada")
+	until("owner=ada", "rack=r8")
 	if err := kv.Delete(t.Context(), "kv"); err != nil {
 		t.Fatal(err)
 	}

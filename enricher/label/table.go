@@ -166,8 +166,7 @@ func readRows(file string, data []byte, first string, maxRows int, row func(key 
 }
 
 func csvError(file string, err error) error {
-	var p *csv.ParseError
-	if errors.As(err, &p) {
+	if p, ok := errors.AsType[*csv.ParseError](err); ok {
 		return fmt.Errorf("%w: %s:%d:%d: %w", ErrTable, file, p.Line, p.Column, p.Err)
 	}
 	return fmt.Errorf("%w: %s: %w", ErrTable, file, err)

@@ -80,12 +80,12 @@ func (r *Report) page() page {
 	}
 	most := uint64(1)
 	for _, x := range r.Rules {
-		most = max(most, x.Counts.Before, x.Counts.After)
+		most = max(most, x.Before, x.After)
 	}
 	for i := range r.Rules[:min(len(r.Rules), chartRules)] {
 		x := &r.Rules[i]
 		width := func(n uint64) float64 { return barWidth * float64(n) / float64(most) }
-		p.Bars = append(p.Bars, ruleBars{x, bar{W: width(x.Counts.Before)}, bar{W: width(x.Counts.After)}})
+		p.Bars = append(p.Bars, ruleBars{x, bar{W: width(x.Before)}, bar{W: width(x.After)}})
 	}
 	return p
 }

@@ -84,7 +84,7 @@ func onList(fn func(s, arg string) bool) cel.OverloadOpt {
 			return types.MaybeNoSuchOverloadErr(b)
 		}
 		n, _ := list.Size().(types.Int)
-		for i := types.Int(0); i < n; i++ {
+		for i := range n {
 			if x, ok := list.Get(i).(types.String); ok && fn(string(s), string(x)) {
 				return types.True
 			}

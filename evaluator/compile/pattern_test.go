@@ -20,7 +20,7 @@ func TestMatchers(t *testing.T) {
 	letters := map[mode]string{modeGlob: "ab/*?[]!-", modePath: "ab/", modeCIDR: "10.:/f"}
 	nets := []string{"10.0.0.0/8", "10.1.0.0/16", "::/0", "fe80::/10", "0.0.0.0/0", "::ffff:1.0.0.0/100", "1.1.1.1/32", "10.0.0.0/33"}
 	addrs := []string{"10.0.0.1", "10.1.2.3", "1.1.1.1", "::1", "fe80::1", "fe80::1%eth0", "::ffff:10.0.0.1", "nothing", ""}
-	for m := modeEqual; m < modeRegex; m++ {
+	for m := range modeRegex {
 		from := letters[m]
 		if from == "" {
 			from = "ab"

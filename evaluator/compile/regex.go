@@ -3,6 +3,7 @@ package compile
 import (
 	"regexp"
 	"regexp/syntax"
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -85,10 +86,8 @@ func literalOf(p *syntax.Regexp) string {
 		if p.Flags&syntax.FoldCase != 0 {
 			return ""
 		}
-		for _, r := range p.Rune {
-			if r == utf8.RuneError { // also matches bytes that are not UTF-8
-				return ""
-			}
+		if slices.Contains(p.Rune, utf8.RuneError) { // also matches bytes that are not UTF-8
+			return ""
 		}
 		return string(p.Rune)
 	case syntax.OpCapture, syntax.OpPlus:

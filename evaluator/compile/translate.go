@@ -2,6 +2,7 @@ package compile
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"cel.dev/cel-go/common/ast"
@@ -77,8 +78,8 @@ func (t *translator) variable(e ast.Expr) (*node, error) {
 	if !ok {
 		return nil, unsupported("a selection from a value")
 	}
-	for i := len(t.scope) - 1; i >= 0; i-- {
-		if t.scope[i] == name {
+	for i, v := range slices.Backward(t.scope) {
+		if v == name {
 			return t.g.intern(&node{op: opVar, typ: tStr, num: int64(i)}), nil
 		}
 	}

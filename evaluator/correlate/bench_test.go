@@ -104,7 +104,7 @@ func TestBounds(t *testing.T) {
 	if keys != 15 || b.Evicted["three"]+b.Evicted["pair"] != 25 || e.states[joinKey("three", []string{"", "19"})] == nil || e.states[joinKey("three", []string{"", "0"})] != nil {
 		t.Errorf("%d keys, evicted %v", keys, b.Evicted)
 	}
-	b.Limits.Bytes = 4000
+	b.Bytes = 4000
 	e.Add(sig("three", "event", "new", 0, 99, "v"), epoch, none)
 	if _, bytes := b.Held(); bytes > 4000 || e.states[joinKey("three", []string{"", "new"})] == nil {
 		t.Errorf("%d bytes", bytes)

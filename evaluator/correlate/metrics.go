@@ -73,8 +73,10 @@ func (m *metrics) from(b *Budget) {
 		c         prometheus.Counter
 		now, last *uint64
 	}{
-		{m.late.WithLabelValues("taken"), &b.Late, &m.last.Late}, {m.late.WithLabelValues("dropped"), &b.Dropped, &m.last.Dropped},
-		{m.late.WithLabelValues("duplicate"), &b.Duplicates, &m.last.Duplicates}, {m.bad, &b.Unknown, &m.last.Unknown},
+		{m.late.WithLabelValues("taken"), &b.Late, &m.last.Late},
+		{m.late.WithLabelValues("dropped"), &b.Dropped, &m.last.Dropped},
+		{m.late.WithLabelValues("duplicate"), &b.Duplicates, &m.last.Duplicates},
+		{m.bad, &b.Unknown, &m.last.Unknown},
 		{m.failed, &b.Errors, &m.last.Errors},
 	} {
 		x.c.Add(float64(*x.now - *x.last))

@@ -113,8 +113,8 @@ func (w *window) end(p *partial) {
 	about := func(x *event) bool {
 		return slices.ContainsFunc(p.events, func(y *event) bool { return y.step == x.step && (y.same(x) || sameFields(x, y)) }) && x.compare(last) <= 0
 	}
-	for i := len(s.events) - 1; i >= 0; i-- {
-		if about(s.events[i]) {
+	for i, v := range slices.Backward(s.events) {
+		if about(v) {
 			w.forget(i)
 		}
 	}

@@ -70,8 +70,7 @@ func parseYAML(data []byte) (f *ast.File, err error) {
 
 func (p *reader) syntax(err error) {
 	pos, msg := Pos{1, 1}, strings.SplitN(err.Error(), "\n", 2)[0]
-	var y yaml.Error
-	if errors.As(err, &y) {
+	if y, ok := errors.AsType[yaml.Error](err); ok {
 		pos, msg = posOf(y.GetToken()), y.GetMessage()
 	}
 	p.errorAt(pos, "", "not valid YAML: %s", msg)

@@ -11,8 +11,10 @@ import (
 )
 
 var (
-	ruleKeys = []string{"id", "name", "description", "source", "condition", "output", "priority", "tags", "mitre", "enabled", "fields", "references", "exceptions", "throttle",
-		"kind", "scope", "by", "within", "steps", "until", "count", "distinct", "baseline", "factor", "learn", "every"}
+	ruleKeys = []string{
+		"id", "name", "description", "source", "condition", "output", "priority", "tags", "mitre", "enabled", "fields", "references", "exceptions", "throttle",
+		"kind", "scope", "by", "within", "steps", "until", "count", "distinct", "baseline", "factor", "learn", "every",
+	}
 	idForm = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,99}$`)
 	// mitreForm is a technique or sub-technique (T1003.008) or a tactic (TA0006).
 	mitreForm = regexp.MustCompile(`^(T\d{4}(\.\d{3})?|TA\d{4})$`)

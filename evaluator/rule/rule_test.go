@@ -118,8 +118,7 @@ func TestErrors(t *testing.T) {
 			if !errors.As(err, &list) {
 				t.Fatalf("error %v", err)
 			}
-			var one *rule.Error
-			if !errors.As(err, &one) {
+			if _, ok := errors.AsType[*rule.Error](err); !ok {
 				t.Error("no *rule.Error within")
 			}
 			ok := len(list) == len(c.want)
@@ -149,7 +148,7 @@ func FuzzParse(f *testing.F) {
 		for _, r := range file.Rules {
 			for i := range len([]rune(r.Condition.Value)) {
 				if p := r.Condition.At(i); p.Line < 1 || p.Col < 1 || p.Line > lines+1 {
-					t.Fatal(fmt.Sprintf("character %d of %q at %v", i, r.Condition.Value, p))
+					t.Fatalf("character %d of %q at %v", i, r.Condition.Value, p)
 				}
 			}
 		}

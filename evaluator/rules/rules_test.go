@@ -3,6 +3,7 @@ package rules_test
 import (
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -103,7 +104,7 @@ var (
 // TestReadmes demands that each rule has a README.md of one form, whose example of an override loads and is about the rule.
 func TestReadmes(t *testing.T) {
 	files := all(t)
-	examples := files[:len(files):len(files)]
+	examples := slices.Clip(files)
 	for _, r := range compile(t, files).Rules() {
 		name := r.ID + "/README.md"
 		text, err := os.ReadFile(name)

@@ -40,8 +40,7 @@ func (c *compiler) assemble(interpret bool) {
 		if !interpret {
 			err = b.Add(i, r.ast.NativeRep().Expr(), r.exceptExprs(), kinds[i])
 		}
-		var big *compile.TooLarge
-		if errors.As(err, &big) {
+		if big, ok := errors.AsType[*compile.TooLarge](err); ok {
 			c.fail(r.File, r.Condition.Pos, "take apart macros that name other macros several times", "%v", big)
 			continue
 		}
@@ -95,8 +94,7 @@ func (c *compiler) fields(exprs []ast.Expr) []string {
 }
 
 func reason(err error) string {
-	var u *compile.Unsupported
-	if errors.As(err, &u) {
+	if u, ok := errors.AsType[*compile.Unsupported](err); ok {
 		return u.What
 	}
 	return err.Error()

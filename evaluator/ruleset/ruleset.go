@@ -127,11 +127,10 @@ func Compile(files []rule.File, o Options) (*Set, error) {
 
 type macro struct {
 	rule.Macro
-	file    string
-	ast     *cel.Ast
-	state   int // 0 not compiled, 1 being compiled, 2 done
-	program int
-	parts   int // nodes of the condition with its macros in their places
+	file  string
+	ast   *cel.Ast
+	state int // 0 not compiled, 1 being compiled, 2 done
+	parts int // nodes of the condition with its macros in their places
 }
 
 type defined struct {

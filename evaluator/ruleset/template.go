@@ -126,7 +126,7 @@ func (c *compiler) parseTemplate(d *defined) Template {
 		}
 		return Template{falco: &f, fields: f.Fields()}
 	}
-	text := []rune(d.Rule.Output.Value)
+	text := []rune(d.Output.Value)
 	var lit strings.Builder
 	flush := func() {
 		if lit.Len() > 0 {
@@ -155,7 +155,7 @@ func (c *compiler) parseTemplate(d *defined) Template {
 				}
 			}
 			if !ok {
-				pos := d.Rule.Output.At(i)
+				pos := d.Output.At(i)
 				c.fail(d.file, pos, "gyre fields lists the fields; write %% for a percent sign", "there is no field %q", "%"+name)
 				return t
 			}

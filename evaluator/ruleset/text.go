@@ -64,7 +64,7 @@ func appendValue(dst []byte, x any) []byte {
 // correlationText parses the output and has what it names captured and attached.
 func (c *compiler) correlationText(d *defined, x *Correlation) Text {
 	var t Text
-	text := []rune(d.Rule.Output.Value)
+	text := []rune(d.Output.Value)
 	var lit strings.Builder
 	flush := func() {
 		if lit.Len() > 0 {
@@ -93,7 +93,7 @@ func (c *compiler) correlationText(d *defined, x *Correlation) Text {
 			}
 			r, ok := x.ref(name)
 			if !ok {
-				c.fail(d.file, d.Rule.Output.At(i), "gyre fields lists the fields; write %STEP.FIELD for one of another step, %count, %values, %nodes or %key, and %% for a percent sign", "there is no field %q", "%"+name)
+				c.fail(d.file, d.Output.At(i), "gyre fields lists the fields; write %STEP.FIELD for one of another step, %count, %values, %nodes or %key, and %% for a percent sign", "there is no field %q", "%"+name)
 				return t
 			}
 			flush()

@@ -17,11 +17,11 @@ import (
 )
 
 var (
-	// ErrNone: there is no version, or none of this digest.
+	// ErrNone says: there is no version, or none of this digest.
 	ErrNone = errors.New("no such version")
-	// ErrConflict: the current version is not the one that the new one is made of.
+	// ErrConflict says: the current version is not the one that the new one is made of.
 	ErrConflict = errors.New("the rule set was changed by somebody else")
-	// ErrUnsigned: the current version is signed and the new one would not be.
+	// ErrUnsigned says: the current version is signed and the new one would not be.
 	ErrUnsigned = errors.New("the current version is signed, the new one would not be")
 )
 

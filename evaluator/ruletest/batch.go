@@ -56,9 +56,9 @@ func Batch(c Case) ([]byte, error) {
 
 func process(b *eventv1.Builder, p Process) int32 {
 	parent, ppid := int32(-1), uint32(1000-1-len(p.Ancestors))
-	for i := len(p.Ancestors) - 1; i >= 0; i-- {
-		pid := cmp.Or(p.Ancestors[i].PID, 1000-1-uint32(i))
-		parent = row(b, p.Ancestors[i], pid, ppid, parent)
+	for i, v := range slices.Backward(p.Ancestors) {
+		pid := cmp.Or(v.PID, 1000-1-uint32(i))
+		parent = row(b, v, pid, ppid, parent)
 		ppid = pid
 	}
 	return row(b, p, cmp.Or(p.PID, 1000), ppid, parent)

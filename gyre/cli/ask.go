@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -190,8 +191,7 @@ func (a *app) showAlert(ctx context.Context, id string, asJSON bool) error {
 	timeline(&b, al.Events)
 	if len(al.Lineage) > 0 {
 		b.WriteString("processes\n")
-		for i := len(al.Lineage) - 1; i >= 0; i-- {
-			l := al.Lineage[i]
+		for i, l := range slices.Backward(al.Lineage) {
 			fmt.Fprintf(&b, "  %s%d %s  %s  [%s]\n", strings.Repeat("  ", len(al.Lineage)-1-i), l.PID, p(l.Name), p(l.Cmdline), p(l.Exe))
 		}
 	}

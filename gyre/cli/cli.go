@@ -75,7 +75,7 @@ func interruptible() (context.Context, context.CancelFunc) {
 	return signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 }
 
-func discard() *slog.Logger { return slog.New(slog.NewTextHandler(io.Discard, nil)) }
+func discard() *slog.Logger { return slog.New(slog.DiscardHandler) }
 
 // openBus connects to the instance's or the fleet's NATS.
 func (a *app) openBus(ctx context.Context) (*bus.Bus, instance.Info, error) {

@@ -133,22 +133,23 @@ func recordTo(ctx context.Context, b *bus.Bus, f recordFlags, file *os.File, a *
 }
 
 func describeRecording(x *recording.Index) string {
-	s := fmt.Sprintf("%d events of %d nodes in %d batches, %s before compression", x.Events, len(x.Nodes), x.Batches, humanize.IBytes(x.Bytes))
+	var s strings.Builder
+	fmt.Fprintf(&s, "%d events of %d nodes in %d batches, %s before compression", x.Events, len(x.Nodes), x.Batches, humanize.IBytes(x.Bytes))
 	if x.Batches > 0 {
-		s += fmt.Sprintf(", %s to %s", x.From.Format(time.RFC3339), x.To.Format(time.RFC3339))
+		fmt.Fprintf(&s, ", %s to %s", x.From.Format(time.RFC3339), x.To.Format(time.RFC3339))
 	}
 	for _, l := range []struct {
 		n    uint64
 		what string
 	}{{x.Lost(), "events were lost on nodes"}, {x.Gaps(), "events are in no batch"}, {x.Missing, "messages were gone from the stream"}, {x.Bad, "batches do not decode"}} {
 		if l.n > 0 {
-			s += fmt.Sprintf("; %d %s", l.n, l.what)
+			fmt.Fprintf(&s, "; %d %s", l.n, l.what)
 		}
 	}
 	if !x.Complete || x.Damage != "" {
-		s += "; " + incomplete(x)
+		s.WriteString("; " + incomplete(x))
 	}
-	return s
+	return s.String()
 }
 
 func incomplete(x *recording.Index) string {

@@ -170,17 +170,18 @@ func meanings(files []rulesv1.File) (map[string]string, error) {
 	}
 	m := map[string]string{}
 	for _, r := range set.Rules() {
-		text := string(rule.Format(rule.File{Rules: []rule.Rule{r.Rule}})) + r.Form
+		var text strings.Builder
+		text.WriteString(string(rule.Format(rule.File{Rules: []rule.Rule{r.Rule}})) + r.Form)
 		for _, x := range r.Except() {
-			text += fmt.Sprintf("\nexcept %s: %s", x.Name, x.Condition.Value)
+			text.WriteString(fmt.Sprintf("\nexcept %s: %s", x.Name, x.Condition.Value))
 		}
 		if t := r.Throttle; t != nil {
-			text += fmt.Sprintf("\nthrottle %s", t.Window)
+			text.WriteString(fmt.Sprintf("\nthrottle %s", t.Window))
 			for _, k := range r.ThrottleKey {
-				text += " " + k.Name
+				text.WriteString(" " + k.Name)
 			}
 		}
-		m[r.ID] = text
+		m[r.ID] = text.String()
 	}
 	return m, nil
 }

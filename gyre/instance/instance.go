@@ -73,7 +73,7 @@ func Acquire(dir string) (*Lock, error) {
 		_ = f.Close()
 		return nil, daemon.Hint(fmt.Errorf("%w: %s belongs to %s", ErrRunning, dir, holder(dir)), "stop that instance, or choose another directory with --data-dir")
 	}
-	if err := f.Truncate(0); err == nil {
+	if err = f.Truncate(0); err == nil {
 		_, err = fmt.Fprintf(f, "%d\n", os.Getpid())
 	}
 	if err != nil {

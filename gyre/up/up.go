@@ -71,8 +71,6 @@ type pipeline struct {
 	bus   *bus.Bus
 	store *clickhouse.Store
 	ch    *chserver.Server
-	mode  string
-	node  string
 }
 
 // start assembles everything, from the end of the flow to its start, so that each stage finds the next one ready.

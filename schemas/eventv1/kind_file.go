@@ -35,17 +35,25 @@ var renameArgs = []Arg{
 var (
 	mkdirArgs = []Arg{{"path", Path, "the new directory, made absolute"}, {"mode", Mode, "its permission bits"}, {"dirfd", DirFD, "directory that a relative name starts from"}}
 	linkArgs  = []Arg{
-		{"oldpath", Path, "the existing name, made absolute"}, {"newpath", Path, "the new name, made absolute"},
-		{"olddirfd", DirFD, "directory that a relative old name starts from"}, {"newdirfd", DirFD, "directory that a relative new name starts from"}, {"flags", AtFlags, "AT_* flags"},
+		{"oldpath", Path, "the existing name, made absolute"},
+		{"newpath", Path, "the new name, made absolute"},
+		{"olddirfd", DirFD, "directory that a relative old name starts from"},
+		{"newdirfd", DirFD, "directory that a relative new name starts from"},
+		{"flags", AtFlags, "AT_* flags"},
 	}
 	symlinkArgs = []Arg{{"target", Text, "what the link says, as it says it"}, {"linkpath", Path, "the link, made absolute"}, {"linkdirfd", DirFD, "directory that a relative name starts from"}}
 	chmodArgs   = []Arg{
-		{"filename", Path, "the file, made absolute; symbolic links are not followed"}, {"mode", ModeBits, "the new permission bits"},
-		{"dirfd", DirFD, "directory that a relative name starts from"}, {"flags", AtFlags, "AT_* flags"},
+		{"filename", Path, "the file, made absolute; symbolic links are not followed"},
+		{"mode", ModeBits, "the new permission bits"},
+		{"dirfd", DirFD, "directory that a relative name starts from"},
+		{"flags", AtFlags, "AT_* flags"},
 	}
 	chownArgs = []Arg{
-		{"path", Path, "the file, made absolute; symbolic links are not followed"}, {"uid", Int, "the new owner, -1 for no change"}, {"gid", Int, "the new group, -1 for no change"},
-		{"dirfd", DirFD, "directory that a relative name starts from"}, {"flags", AtFlags, "AT_* flags"},
+		{"path", Path, "the file, made absolute; symbolic links are not followed"},
+		{"uid", Int, "the new owner, -1 for no change"},
+		{"gid", Int, "the new group, -1 for no change"},
+		{"dirfd", DirFD, "directory that a relative name starts from"},
+		{"flags", AtFlags, "AT_* flags"},
 	}
 	mknodArgs = []Arg{
 		{"path", Path, "the new file, made absolute"}, {"mode", ModeBits, "type and permission bits"}, {"nodedev", Uint, "number of the device"}, {"dirfd", DirFD, "directory that a relative name starts from"},
@@ -98,7 +106,9 @@ var fileKinds = map[Kind]Info{
 	MemfdCreate: {"memfd_create", "memory", "a file in memory was made", []Arg{{"fd", FD, "the new descriptor, -1 if the call failed"}, {"name", Text, "its name, for people"}, {"flags", MemfdFlags, "MFD_* flags"}}},
 	Write:       {"write", "file", "a process wrote to an executable file for the first time", args([]Arg{{"fd", FD, "descriptor of the file"}, {"size", Int, "bytes that were written"}}, file("name", "the file"))},
 	Ioctl: {"ioctl", "file", "a file's attributes such as immutable were set, or input was put into a terminal", args([]Arg{
-		{"fd", FD, "descriptor of the file"}, {"request", IoctlRequest, "FS_IOC_SETFLAGS, FS_IOC_FSSETXATTR, TIOCSTI or TIOCLINUX"}, {"argument", Hex, "the argument as a number"},
+		{"fd", FD, "descriptor of the file"},
+		{"request", IoctlRequest, "FS_IOC_SETFLAGS, FS_IOC_FSSETXATTR, TIOCSTI or TIOCLINUX"},
+		{"argument", Hex, "the argument as a number"},
 		{"value", Hex, "the first 32 bits that it points to: for FS_IOC_SETFLAGS FS_*_FL (0x10 is immutable, 0x20 append only), for FS_IOC_FSSETXATTR FS_XFLAG_* (0x8 and 0x10)"},
 	}, file("name", "the file"))},
 }

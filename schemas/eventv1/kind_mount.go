@@ -11,8 +11,11 @@ var mountKinds = map[Kind]Info{
 
 	OpenTree: {"open_tree", "file", "a mounted tree was opened or copied, or could not be", args(treeArgs[:3:3], []Arg{{"fd", FD, "its descriptor, -1 if the call failed"}})},
 	MoveMount: {"move_mount", "file", "a mounted tree was attached or moved, or could not be", []Arg{
-		{"from", Path, "where it was, made absolute; empty if a descriptor names it"}, {"to", Path, "where it went, made absolute"},
-		{"fromdirfd", DirFD, "directory or tree that from starts from"}, {"todirfd", DirFD, "directory that to starts from"}, {"flags", Hex, "MOVE_MOUNT_* flags"},
+		{"from", Path, "where it was, made absolute; empty if a descriptor names it"},
+		{"to", Path, "where it went, made absolute"},
+		{"fromdirfd", DirFD, "directory or tree that from starts from"},
+		{"todirfd", DirFD, "directory that to starts from"},
+		{"flags", Hex, "MOVE_MOUNT_* flags"},
 	}},
 	Fsopen:   {"fsopen", "file", "the making of a file system was begun", []Arg{{"fd", FD, "its descriptor, -1 if the call failed"}, {"type", Text, "type of the file system"}, {"flags", Hex, "FSOPEN_* flags"}}},
 	Fspick:   {"fspick", "file", "the changing of a file system was begun", args(treeArgs[:3:3], []Arg{{"fd", FD, "its descriptor, -1 if the call failed"}})},

@@ -2,6 +2,7 @@ package field
 
 import (
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -209,12 +210,12 @@ func isNumber(t eventv1.ArgType) bool {
 }
 
 func k2doc(kinds []eventv1.Kind) string {
-	s := ""
+	var s strings.Builder
 	for i, k := range kinds {
 		if i > 0 {
-			s += ", "
+			s.WriteString(", ")
 		}
-		s += k.String()
+		s.WriteString(k.String())
 	}
-	return s
+	return s.String()
 }

@@ -96,12 +96,7 @@ func (f *Field) Has(k eventv1.Kind) bool {
 	if f.Kinds == nil {
 		return true
 	}
-	for _, x := range f.Kinds {
-		if x == k {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(f.Kinds, k)
 }
 
 // catalogue is the table in the order of documentation, and by name. It is built once and never changes.

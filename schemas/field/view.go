@@ -92,22 +92,6 @@ func (v *View) text(id eventv1.StrID) (string, bool) {
 	return v.b.Text(id), true
 }
 
-// arg returns an integer argument if the event has it.
-func (v *View) arg(i int) (int64, bool) {
-	if i >= int(v.e.NArgs) {
-		return 0, false
-	}
-	return v.e.Args[i], true
-}
-
-// argText returns a string argument if the event has it and it is not empty.
-func (v *View) argText(i int) (string, bool) {
-	if i >= int(v.e.NArgs) {
-		return "", false
-	}
-	return v.text(v.e.Str(i))
-}
-
 // parent returns the row n generations up from the process (0 is itself), -1 if it is not known.
 func (v *View) parent(n int) int32 {
 	row := v.e.Proc

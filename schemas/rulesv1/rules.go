@@ -30,15 +30,15 @@ const (
 )
 
 var (
-	// ErrInvalid: the set can not be kept, whatever is done; the message says why.
+	// ErrInvalid says: the set can not be kept, whatever is done; the message says why.
 	ErrInvalid = errors.New("invalid rule set")
-	// ErrTooLarge: there is more of it than a document holds.
+	// ErrTooLarge says: there is more of it than a document holds.
 	ErrTooLarge = errors.New("rule set too large")
-	// ErrMalformed: the bytes are no document of a rule set.
+	// ErrMalformed says: the bytes are no document of a rule set.
 	ErrMalformed = errors.New("malformed rule set")
-	// ErrUnsigned: a signature is required, and there is none.
+	// ErrUnsigned says: a signature is required, and there is none.
 	ErrUnsigned = errors.New("rule set is not signed")
-	// ErrSignature: the signature is none of the keys that are trusted, or of other bytes.
+	// ErrSignature says: the signature is none of the keys that are trusted, or of other bytes.
 	ErrSignature = errors.New("rule set is not signed by a trusted key")
 )
 

@@ -50,7 +50,7 @@ func TestFirstErrorStays(t *testing.T) {
 	d.Fail("later")
 	first := d.Err()
 	d.Int()
-	if d.Err() != first {
+	if !errors.Is(d.Err(), first) {
 		t.Errorf("%v, was %v", d.Err(), first)
 	}
 }

@@ -101,7 +101,7 @@ func (s *Store) applied(ctx context.Context) (map[uint32]string, error) {
 }
 
 func (s *Store) apply(ctx context.Context, m migration) error {
-	for _, stmt := range strings.Split(m.sql, ";\n") {
+	for stmt := range strings.SplitSeq(m.sql, ";\n") {
 		if stmt = strings.TrimSpace(stmt); stmt == "" {
 			continue
 		}

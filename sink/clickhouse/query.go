@@ -53,8 +53,7 @@ func (s *Store) Query(ctx context.Context, sql string) (*Result, error) {
 }
 
 func queryError(err error) error {
-	var ex *ch.Exception
-	if errors.As(err, &ex) {
+	if ex, ok := errors.AsType[*ch.Exception](err); ok {
 		return fmt.Errorf("%w: ClickHouse error %d: %s", ErrQuery, ex.Code, ex.Message)
 	}
 	return fmt.Errorf("%w: %w", ErrQuery, err)

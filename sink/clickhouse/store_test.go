@@ -30,7 +30,7 @@ func TestMain(m *testing.M) {
 
 func server(t testing.TB) *embedded.Server {
 	t.Helper()
-	log := slog.New(slog.NewTextHandler(io.Discard, nil))
+	log := slog.New(slog.DiscardHandler)
 	if _, err := embedded.Fetch(t.Context(), log); err != nil {
 		t.Fatalf("fetch ClickHouse: %v", err)
 	}

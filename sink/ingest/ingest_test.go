@@ -38,8 +38,16 @@ func TestParse(t *testing.T) {
 		ID: a.ID, Time: 1680000000746609046, RuleID: "falco.Read sensitive file untrusted", Rule: "Read sensitive file untrusted", Priority: alertv1.Warning, Source: "syscall", Node: "node-7", Event: "openat",
 		Output: "Sensitive file opened | file=/etc/shadow", Tags: []string{"T1555", "filesystem", "maturity_stable"}, MITRE: []string{"T1555"},
 		Fields: []alertv1.Field{
-			{Name: "container.id", Value: "host"}, {Name: "evt.time", Value: int64(1680000000746609046)}, {Name: "evt.type", Value: "openat"}, {Name: "fd.name", Value: "/etc/shadow"}, {Name: "k8s.ns.name"},
-			{Name: "l", Value: `["a"]`}, {Name: "proc.name", Value: "cat"}, {Name: "proc.pid", Value: int64(42)}, {Name: "user.name", Value: "root"}, {Name: "x", Value: "1.5"},
+			{Name: "container.id", Value: "host"},
+			{Name: "evt.time", Value: int64(1680000000746609046)},
+			{Name: "evt.type", Value: "openat"},
+			{Name: "fd.name", Value: "/etc/shadow"},
+			{Name: "k8s.ns.name"},
+			{Name: "l", Value: `["a"]`},
+			{Name: "proc.name", Value: "cat"},
+			{Name: "proc.pid", Value: int64(42)},
+			{Name: "user.name", Value: "root"},
+			{Name: "x", Value: "1.5"},
 		},
 		Lineage: []alertv1.Process{{Name: "cat", PID: 42, User: "root"}}, User: alertv1.User{Name: "root", LoginUID: 1<<32 - 1},
 	}
@@ -50,8 +58,12 @@ func TestParse(t *testing.T) {
 
 func TestRefused(t *testing.T) {
 	for _, tt := range []struct{ from, to, want string }{
-		{`"priority":"Warning"`, `"priority":"loud"`, "priority"}, {`"priority":"Warning"`, `"priority":4`, "JSON"}, {`"time":"2023`, `"time":"23`, "time"}, {`"rule":"Read sensitive file untrusted"`, `"rule":""`, "rule"},
-		{`{"hostname"`, `["hostname"`, "JSON"}, {`"time":"2023`, `"time":"9023`, "year"},
+		{`"priority":"Warning"`, `"priority":"loud"`, "priority"},
+		{`"priority":"Warning"`, `"priority":4`, "JSON"},
+		{`"time":"2023`, `"time":"23`, "time"},
+		{`"rule":"Read sensitive file untrusted"`, `"rule":""`, "rule"},
+		{`{"hostname"`, `["hostname"`, "JSON"},
+		{`"time":"2023`, `"time":"9023`, "year"},
 	} {
 		if _, err := Parse([]byte(strings.Replace(sample, tt.from, tt.to, 1))); err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s: %v", tt.to, err)

@@ -46,7 +46,7 @@ func TestTLS(t *testing.T) {
 	good := func(c *webhook.Config) { c.CertFile, c.KeyFile = ca.Issue("node") }
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
-	for n := 0; n < 500; n++ {
+	for range 500 {
 		if err = send(good); err == nil {
 			break
 		}

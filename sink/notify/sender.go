@@ -243,8 +243,7 @@ func (s *Sender) later(j *Job, err error) {
 	s.failed("transient", err)
 	s.mu.Lock()
 	wait := s.pause.NextBackOff()
-	var after *RetryAfter
-	if errors.As(err, &after) {
+	if after, ok := errors.AsType[*RetryAfter](err); ok {
 		wait = max(wait, after.After)
 	}
 	if until := time.Now().Add(wait); until.After(s.notBefore) {

@@ -24,7 +24,7 @@ type Route struct {
 	Routes         []Route       `yaml:"routes" doc:"routes below this one; the first that matches counts, unless it says continue"`
 }
 
-// Nobody, as the only output of a route, sends what takes it nowhere.
+// Nobody as the only output of a route sends what takes it nowhere.
 const Nobody = "none"
 
 // Group says how alerts that took a route are put together. Wait 0 means that they are not.

@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -104,9 +105,7 @@ func (g Guest) pack(ctx context.Context, dir string) (string, error) {
 		return "", err
 	}
 	files := map[string]string{"bin/busybox": busybox}
-	for to, from := range g.Files {
-		files[to] = from
-	}
+	maps.Copy(files, g.Files)
 	for to, from := range files {
 		data, err := os.ReadFile(from)
 		if err != nil {
@@ -117,9 +116,7 @@ func (g Guest) pack(ctx context.Context, dir string) (string, error) {
 		}
 	}
 	text := map[string]string{"init": prologue + g.Script + "\necho " + end + "\npoweroff -f\n", "etc/passwd": "root:x:0:0::/root:/bin/sh\n"}
-	for to, s := range g.Text {
-		text[to] = s
-	}
+	maps.Copy(text, g.Text)
 	for to, s := range text {
 		if err := os.WriteFile(filepath.Join(root, to), []byte(s), 0o755); err != nil {
 			return "", err

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
 	"os"
@@ -39,7 +38,7 @@ func host(ctx context.Context) error {
 	defer func() { _ = os.RemoveAll(dir) }()
 	cfg := embedded.DefaultConfig()
 	cfg.Dir = dir
-	srv, err := embedded.Start(cfg, slog.New(slog.NewTextHandler(io.Discard, nil)))
+	srv, err := embedded.Start(cfg, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return err
 	}
@@ -186,7 +185,7 @@ func cpuOf(pid int) (time.Duration, error) {
 
 // streamSize prints bytes per event on EVENTS.
 func streamSize(ctx context.Context, srv *embedded.Server) error {
-	b, err := bus.ConnectInProcess(ctx, srv, bus.DefaultConfig(), slog.New(slog.NewTextHandler(io.Discard, nil)), prometheus.NewRegistry())
+	b, err := bus.ConnectInProcess(ctx, srv, bus.DefaultConfig(), slog.New(slog.DiscardHandler), prometheus.NewRegistry())
 	if err != nil {
 		return err
 	}

@@ -66,7 +66,7 @@ func (c *Config) Open(env notify.Env) (notify.Notifier, error) {
 	if err != nil {
 		return nil, err
 	}
-	client, err := c.Config.New(password)
+	client, err := c.New(password)
 	if err != nil {
 		return nil, err
 	}

@@ -45,7 +45,7 @@ func (c *Config) Open(env notify.Env) (notify.Notifier, error) {
 	if err != nil {
 		return nil, err
 	}
-	client, err := c.Config.New(key)
+	client, err := c.New(key)
 	if err != nil {
 		return nil, err
 	}
@@ -83,10 +83,10 @@ func check(answer []byte, _ []notify.Message) error {
 		return errors.New("the answer is no JSON: check the output's URL")
 	}
 	err := fmt.Errorf("the server answers %d: %s", a.Code, notify.Cut(notify.Clean(a.Message), 200))
-	switch {
-	case a.Code == 200:
+	switch a.Code {
+	case 200:
 		return nil
-	case a.Code == 400:
+	case 400:
 		return bus.Permanent(err)
 	}
 	return err

@@ -19,8 +19,7 @@ func TestSecretsAreSecrets(t *testing.T) {
 		}
 		var walk func(reflect.Type)
 		walk = func(typ reflect.Type) {
-			for i := range typ.NumField() {
-				f := typ.Field(i)
+			for f := range typ.Fields() {
 				tag := f.Tag.Get("yaml")
 				switch {
 				case strings.Contains(tag, "inline"):

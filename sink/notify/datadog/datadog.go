@@ -68,7 +68,7 @@ func (c *Config) Open(env notify.Env) (notify.Notifier, error) {
 	if err != nil {
 		return nil, err
 	}
-	client, err := c.Config.New(key)
+	client, err := c.New(key)
 	if err != nil {
 		return nil, err
 	}

@@ -61,7 +61,7 @@ func (c *Config) Open(notify.Env) (notify.Notifier, error) {
 	if err != nil {
 		return nil, fmt.Errorf("api_key: %w", err)
 	}
-	client, err := c.Config.New(password, key)
+	client, err := c.New(password, key)
 	if err != nil {
 		return nil, err
 	}

@@ -40,7 +40,7 @@ func (c *Config) Open(env notify.Env) (notify.Notifier, error) {
 	if err != nil {
 		return nil, fmt.Errorf("password: %w", err)
 	}
-	client, err := c.Config.New(password)
+	client, err := c.New(password)
 	if err != nil {
 		return nil, err
 	}

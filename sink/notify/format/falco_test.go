@@ -29,8 +29,14 @@ func falcoMessage() notify.Message {
 		ID: alertv1.EventID("falco.x", "node-1", "boot", 1), Time: 1_780_000_000_000_000_007, RuleID: "falco.read-sensitive-file-untrusted", Rule: "Read sensitive file untrusted", Priority: alertv1.Informational,
 		Source: "syscall", Node: "node-1", Event: "openat", Output: "Sensitive file opened | file=/etc/shadow pcmdline=<NA> res=0", Tags: []string{"maturity_stable", "T1555", "filesystem", "T1555"}, MITRE: []string{"T1555"},
 		Fields: []alertv1.Field{
-			{Name: "fd.name", Value: "/etc/shadow"}, {Name: "proc.pcmdline"}, {Name: "evt.rawres", Value: int64(-2)}, {Name: "proc.pid", Value: int64(1 << 53)}, {Name: "container.privileged", Value: false},
-			{Name: "proc.aname", Value: []string{"sh", "sshd"}}, {Name: "proc.env", Value: []string{"HOME=/root", "FALCO_EVENT_GENERATOR_TEST_ID=" + testID}}, {Name: "fd.nameraw", Value: "a\xffb"},
+			{Name: "fd.name", Value: "/etc/shadow"},
+			{Name: "proc.pcmdline"},
+			{Name: "evt.rawres", Value: int64(-2)},
+			{Name: "proc.pid", Value: int64(1 << 53)},
+			{Name: "container.privileged", Value: false},
+			{Name: "proc.aname", Value: []string{"sh", "sshd"}},
+			{Name: "proc.env", Value: []string{"HOME=/root", "FALCO_EVENT_GENERATOR_TEST_ID=" + testID}},
+			{Name: "fd.nameraw", Value: "a\xffb"},
 		},
 	}
 	return notify.Message{Alert: a, Severity: a.Priority.String()}
@@ -126,7 +132,7 @@ func (g *generator) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	if strings.EqualFold(notAlphanumeric.ReplaceAllString(a.Rule, ""), g.action) {
 		env := map[string]string{}
-		for _, kv := range strings.Fields(fmt.Sprintf("%v", a.Fields["proc.env"])) {
+		for kv := range strings.FieldsSeq(fmt.Sprintf("%v", a.Fields["proc.env"])) {
 			k, v, _ := strings.Cut(kv, "=")
 			env[k] = v
 		}

@@ -52,7 +52,7 @@ func (c *Config) Open(env notify.Env) (notify.Notifier, error) {
 	if err != nil {
 		return nil, err
 	}
-	client, err := c.Config.New(url, key)
+	client, err := c.New(url, key)
 	if err != nil {
 		return nil, err
 	}

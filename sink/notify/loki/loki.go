@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"strconv"
@@ -60,7 +61,7 @@ func (c *Config) Open(notify.Env) (notify.Notifier, error) {
 	if err != nil {
 		return nil, fmt.Errorf("password: %w", err)
 	}
-	client, err := c.Config.New(password)
+	client, err := c.New(password)
 	if err != nil {
 		return nil, err
 	}
@@ -91,9 +92,7 @@ func (c *Config) push(batch []notify.Message) ([]byte, error) {
 		s := streams[key]
 		if s == nil {
 			s = &stream{Labels: map[string]string{"job": "gyre", "priority": m.Severity, "source": m.Alert.Source, "node": notify.Cut(notify.Clean(m.Alert.Node), 200)}}
-			for k, v := range c.Labels {
-				s.Labels[k] = v
-			}
+			maps.Copy(s.Labels, c.Labels)
 			streams[key] = s
 			list = append(list, s)
 		}

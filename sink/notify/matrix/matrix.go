@@ -27,7 +27,7 @@ type Config struct {
 func (c *Config) Validate() error {
 	var room error
 	if !strings.HasPrefix(c.Room, "!") {
-		room = errors.New("room is no room id: it starts with !")
+		room = errors.New("room is no room id, which starts with an exclamation mark")
 	}
 	return errors.Join(web.CheckURL("homeserver", c.Homeserver), web.Required("token", c.Token.IsSet()), room, c.Config.Validate())
 }
@@ -48,7 +48,7 @@ func (c *Config) Open(env notify.Env) (notify.Notifier, error) {
 	if err != nil {
 		return nil, err
 	}
-	client, err := c.Config.New(token)
+	client, err := c.New(token)
 	if err != nil {
 		return nil, err
 	}

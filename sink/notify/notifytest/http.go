@@ -215,12 +215,12 @@ func RunHTTP(t *testing.T, c HTTP) {
 		if err := send(t.Context(), a, b); err != nil {
 			t.Fatalf("notify: %v", err)
 		}
-		all := ""
+		var all strings.Builder
 		for _, r := range srv.Requests() {
-			all += string(r.Body)
+			all.WriteString(string(r.Body))
 		}
-		if !strings.Contains(all, "another one") && !strings.Contains(all, "another+one") || !strings.Contains(all, "/etc/shadow") && !strings.Contains(all, `\/etc\/shadow`) && !strings.Contains(all, "%2Fetc%2Fshadow") {
-			t.Errorf("an alert of the batch is missing:\n%s", all)
+		if !strings.Contains(all.String(), "another one") && !strings.Contains(all.String(), "another+one") || !strings.Contains(all.String(), "/etc/shadow") && !strings.Contains(all.String(), `\/etc\/shadow`) && !strings.Contains(all.String(), "%2Fetc%2Fshadow") {
+			t.Errorf("an alert of the batch is missing:\n%s", all.String())
 		}
 	})
 	if c.Key != nil {

@@ -50,7 +50,7 @@ func (c *Config) Open(env notify.Env) (notify.Notifier, error) {
 	if err != nil {
 		return nil, err
 	}
-	client, err := c.Config.New(token)
+	client, err := c.New(token)
 	if err != nil {
 		return nil, err
 	}

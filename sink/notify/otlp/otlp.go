@@ -74,7 +74,7 @@ func (c *Config) Open(notify.Env) (notify.Notifier, error) {
 	if err != nil {
 		return nil, fmt.Errorf("authorization: %w", err)
 	}
-	client, err := c.Config.New(auth)
+	client, err := c.New(auth)
 	if err != nil {
 		return nil, err
 	}
@@ -115,8 +115,14 @@ func recordOf(m *notify.Message) record {
 	}
 	p := a.Process()
 	for _, kv := range []struct{ key, v string }{
-		{"process.executable.path", p.Exe}, {"process.command_line", p.Cmdline}, {"user.name", a.User.Name}, {"container.id", a.Container.ID}, {"container.name", a.Container.Name},
-		{"container.image.name", a.Container.Image}, {"k8s.namespace.name", a.K8s.Namespace}, {"k8s.pod.name", a.K8s.Pod},
+		{"process.executable.path", p.Exe},
+		{"process.command_line", p.Cmdline},
+		{"user.name", a.User.Name},
+		{"container.id", a.Container.ID},
+		{"container.name", a.Container.Name},
+		{"container.image.name", a.Container.Image},
+		{"k8s.namespace.name", a.K8s.Namespace},
+		{"k8s.pod.name", a.K8s.Pod},
 	} {
 		if kv.v != "" {
 			r.Attributes = append(r.Attributes, text(kv.key, kv.v))

@@ -71,7 +71,7 @@ func (r *reporter) login() error {
 		return nil
 	}
 	r.token = token
-	r.client, err = r.cfg.Config.New(token)
+	r.client, err = r.cfg.New(token)
 	return err
 }
 

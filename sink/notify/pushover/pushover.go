@@ -50,7 +50,7 @@ func (c *Config) Open(env notify.Env) (notify.Notifier, error) {
 	if err != nil {
 		return nil, err
 	}
-	client, err := c.Config.New(token, user)
+	client, err := c.New(token, user)
 	if err != nil {
 		return nil, err
 	}

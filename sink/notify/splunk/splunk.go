@@ -54,7 +54,7 @@ func (c *Config) Open(notify.Env) (notify.Notifier, error) {
 	if err != nil {
 		return nil, err
 	}
-	client, err := c.Config.New(token)
+	client, err := c.New(token)
 	if err != nil {
 		return nil, err
 	}

@@ -54,7 +54,7 @@ func (c *Config) Open(env notify.Env) (notify.Notifier, error) {
 	if err != nil {
 		return nil, err
 	}
-	client, err := c.Config.New(url)
+	client, err := c.New(url)
 	if err != nil {
 		return nil, err
 	}

@@ -105,7 +105,7 @@ func (c *Config) Open(notify.Env) (notify.Notifier, error) {
 	if c.URLSecret.IsSet() {
 		secrets = append(secrets, w.url)
 	}
-	w.client, err = c.Config.New(secrets...)
+	w.client, err = c.New(secrets...)
 	return w, err
 }
 
