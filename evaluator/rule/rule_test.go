@@ -2,7 +2,6 @@ package rule_test
 
 import (
 	"errors"
-	"fmt"
 	"strings"
 	"testing"
 
