@@ -42,7 +42,7 @@ var attacks = map[string]string{
 	"password-on-command-line":   `/bin/true --password=hunter2`,
 	"private-key-exposed":        `mkdir -p .ssh; touch .ssh/id_rsa; chmod 644 .ssh/id_rsa`,
 	"privilege-search":           `find "$D" -perm -4000`,
-	"process-environment-read":   `cat /proc/1/environ | wc -c`,
+	"process-environment-read":   `sleep 9 & cat /proc/$!/environ | wc -c; kill $!`,
 	"process-injection":          `perl -e 'my $p = fork // die; if (!$p) { sleep 60; exit } syscall(101, 16, $p, 0, 0); waitpid($p, 2); kill 9, $p'`,
 	"process-memory-read":        `head -c0 /proc/self/mem`,
 	"process-memory-write":       `perl -e 'open(F, "+<", "/proc/self/mem") or die'`,
@@ -99,7 +99,7 @@ func TestAttacks(t *testing.T) {
 				t.Errorf("%s: the attack itself failed: %v\n%s", id, err, out)
 			}
 		}
-		await(t, dir, work, missing, round == 2)
+		await(t, dir, work, missing, round)
 	}
 	if len(missing) > 0 {
 		_, status, _ := gyre("status", "--data-dir", dir)
@@ -110,9 +110,9 @@ func TestAttacks(t *testing.T) {
 
 // await takes the rules that raised an alert for their attack out of missing. It waits until all did, or until the
 // marker that was done after the attacks has come through.
-func await(t *testing.T, dir, work string, missing map[string]bool, last bool) {
+func await(t *testing.T, dir, work string, missing map[string]bool, round int) {
 	t.Helper()
-	marker := filepath.Join(work, fmt.Sprint("marker", len(missing), last))
+	marker := filepath.Join(work, fmt.Sprintf("marker-%d", round))
 	if out, err := exec.Command("bash", "-c", "cp /bin/true "+marker+"; for i in 1 2 3; do "+marker+"; done; :").CombinedOutput(); err != nil {
 		t.Fatalf("%v %s", err, out)
 	}
