@@ -20,7 +20,7 @@ how to tune it. Rules that are off are switched on by an override (` + "`enabled
 
 `
 
-// rulesPage lists the shipped rules by severity.
+// rulesPage lists the shipped rules by id.
 func rulesPage(t *testing.T) string {
 	files, err := rules.Files()
 	if err != nil {
