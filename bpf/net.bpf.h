@@ -31,9 +31,9 @@ struct user_addr {
 
 static __always_inline struct socket *socket_at(struct file *f)
 {
-	if (!f || (BPF_CORE_READ(f, f_inode, i_mode) & S_IFMT) != S_IFSOCK)
+	if (!f || (LOAD(struct inode, LOAD(struct file, f, f_inode), i_mode) & S_IFMT) != S_IFSOCK)
 		return 0;
-	return BPF_CORE_READ(f, private_data);
+	return LOAD(struct file, f, private_data);
 }
 
 static __always_inline struct socket *socket_of(struct task_struct *task, s64 fd)
@@ -79,12 +79,12 @@ static __always_inline void put_unix_name(struct scratch *s, struct sock *sk, co
 	struct unix_sock *u = (void *)sk;
 
 	if (u && !local)
-		u = ret >= 0 ? (void *)BPF_CORE_READ(u, peer) : 0;
-	struct unix_address *bound = u && ret >= 0 ? BPF_CORE_READ(u, addr) : 0;
+		u = ret >= 0 ? (void *)LOAD(struct unix_sock, u, peer) : 0;
+	struct unix_address *bound = u && ret >= 0 ? LOAD(struct unix_sock, u, addr) : 0;
 
 	if (bound) {
 		const void *path = (void *)bound + bpf_core_field_offset(struct unix_address, name) + SUN_PATH_AT;
-		s32 n = BPF_CORE_READ(bound, len) - SUN_PATH_AT;
+		s32 n = LOAD(struct unix_address, bound, len) - SUN_PATH_AT;
 		u8 first = '.';
 
 		bpf_probe_read_kernel(&first, 1, path);
@@ -133,19 +133,19 @@ static __always_inline void put_end(struct scratch *s, u16 family, const void *k
 static __always_inline void put_socket(struct scratch *s, struct file *f, const void *addr, s32 len, bool local, bool each, s64 ret)
 {
 	struct socket *sock = socket_at(f);
-	struct sock *sk = sock ? BPF_CORE_READ(sock, sk) : 0;
+	struct sock *sk = sock ? LOAD(struct socket, sock, sk) : 0;
 	struct user_addr ua = {};
 	u16 family;
 
 	load_addr(&ua, addr, len);
-	family = sk ? BPF_CORE_READ(sk, __sk_common.skc_family) : ua.family;
+	family = sk ? LOAD(struct sock, sk, __sk_common.skc_family) : ua.family;
 	put(s, family);
-	put(s, sock ? BPF_CORE_READ(sock, type) : 0);
-	put(s, sk ? BPF_CORE_READ(sk, sk_protocol) : 0);
+	put(s, sock ? LOAD(struct socket, sock, type) : 0);
+	put(s, sk ? LOAD(struct sock, sk, sk_protocol) : 0);
 	if (family == AF_INET || family == AF_INET6) {
 		bool v4 = family == AF_INET;
-		u16 lport = sk ? BPF_CORE_READ(sk, __sk_common.skc_num) : 0;
-		u16 rport = sk ? swap16(BPF_CORE_READ(sk, __sk_common.skc_dport)) : 0;
+		u16 lport = sk ? LOAD(struct sock, sk, __sk_common.skc_num) : 0;
+		u16 rport = sk ? swap16(LOAD(struct sock, sk, __sk_common.skc_dport)) : 0;
 		const void *mine = sk ? (v4 ? KERNEL_IP(sk, skc_rcv_saddr) : KERNEL_IP(sk, skc_v6_rcv_saddr)) : 0;
 		const void *other = sk ? (v4 ? KERNEL_IP(sk, skc_daddr) : KERNEL_IP(sk, skc_v6_daddr)) : 0;
 
@@ -161,7 +161,7 @@ static __always_inline void put_socket(struct scratch *s, struct file *f, const 
 		put_unix_name(s, sk, addr, len, local, ret);
 	else
 		put_none(s);
-	put(s, sk ? BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum) : 0);
+	put(s, sk ? LOAD(struct net, LOAD(struct sock, sk, __sk_common.skc_net.net), ns.inum) : 0);
 }
 
 /* Peers that messages were exchanged with: each is told once, not each message. */
@@ -222,7 +222,7 @@ static __always_inline void message_addr(struct call *c, struct message *m)
 /* Is this the first message of the kind with its peer? */
 static __always_inline bool first_of_peer(struct file *f, struct sock *sk, u16 family, u32 kind, struct message *m)
 {
-	struct peer_key key = {.socket = BPF_CORE_READ(f, f_inode, i_ino), .tgid = bpf_get_current_pid_tgid() >> 32, .kind = kind};
+	struct peer_key key = {.socket = LOAD(struct inode, LOAD(struct file, f, f_inode), i_ino), .tgid = bpf_get_current_pid_tgid() >> 32, .kind = kind};
 	struct user_addr ua = {};
 
 	load_addr(&ua, m->addr, m->len);
@@ -233,7 +233,7 @@ static __always_inline bool first_of_peer(struct file *f, struct sock *sk, u16 f
 		__builtin_memcpy(key.addr, ua.v6, 16);
 		key.port = ua.port;
 	} else {
-		key.port = BPF_CORE_READ(sk, __sk_common.skc_dport);
+		key.port = LOAD(struct sock, sk, __sk_common.skc_dport);
 		if (family == AF_INET)
 			bpf_probe_read_kernel(key.addr, 4, KERNEL_IP(sk, skc_daddr));
 		else if (family == AF_INET6)
@@ -251,11 +251,11 @@ HANDLER(on_message)
 		return 0;
 	struct file *f = file_of(bpf_get_current_task_btf(), (s32)c.a[0]);
 	struct socket *sock = socket_at(f);
-	struct sock *sk = sock ? BPF_CORE_READ(sock, sk) : 0;
+	struct sock *sk = sock ? LOAD(struct socket, sock, sk) : 0;
 
 	if (!sk)
 		return 0;
-	u16 type = BPF_CORE_READ(sock, type), family = BPF_CORE_READ(sk, __sk_common.skc_family);
+	u16 type = LOAD(struct socket, sock, type), family = LOAD(struct sock, sk, __sk_common.skc_family);
 
 	if (type != SOCK_DGRAM && type != SOCK_RAW)
 		return 0;

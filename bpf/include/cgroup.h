@@ -3,27 +3,32 @@
 #ifndef GYRE_CGROUP_H
 #define GYRE_CGROUP_H
 
+#include "load.h"
+
 #define ROOT_CGROUP_ID 1 /* the root of a hierarchy is made first */
 #define CGROUP_V1_MEMORY (1ULL << 63)
 #define CGROUP_V1_PIDS (1ULL << 62)
 
 static __always_inline struct kernfs_node *kn_parent(struct kernfs_node *kn)
 {
-	struct kernfs_node___v615 *new = (void *)kn;
-
-	if (bpf_core_field_exists(new->__parent))
-		return BPF_CORE_READ(new, __parent);
-	return BPF_CORE_READ(kn, parent);
+	if (bpf_core_field_exists(struct kernfs_node___v615, __parent))
+		return LOAD(struct kernfs_node___v615, kn, __parent);
+	return LOAD(struct kernfs_node, kn, parent);
 }
 
-#define V1_NODE(set, id)                                                                                       \
-	({                                                                                                     \
-		struct cgroup_subsys_state *css = 0;                                                           \
-		if (bpf_core_enum_value_exists(enum cgroup_subsys_id, id))                                     \
-			bpf_core_read(&css, sizeof(css),                                                       \
-				      (void *)(set) + bpf_core_field_offset(struct css_set, subsys) +          \
-					      8 * bpf_core_enum_value(enum cgroup_subsys_id, id));             \
-		css ? BPF_CORE_READ(css, cgroup, kn) : 0;                                                      \
+/* The group of a v1 controller, 0 if this kernel has not the controller. */
+#define V1_NODE(set, id)                                                                                                     \
+	({                                                                                                                   \
+		struct kernfs_node *kn_ = 0;                                                                                 \
+                                                                                                                             \
+		if (bpf_core_enum_value_exists(enum cgroup_subsys_id, id)) {                                                 \
+			struct cgroup_subsys_state **at_ = (void *)(set) + bpf_core_field_offset(struct css_set, subsys) +   \
+							   8 * bpf_core_enum_value(enum cgroup_subsys_id, id), *css_ = 0;    \
+			bpf_core_read(&css_, sizeof(css_), at_);                                                             \
+			if (css_)                                                                                            \
+				kn_ = LOAD(struct cgroup, LOAD(struct cgroup_subsys_state, css_, cgroup), kn);               \
+		}                                                                                                            \
+		kn_;                                                                                                         \
 	})
 
 /*
@@ -56,7 +61,7 @@ static __always_inline u64 cgroup_id_of(struct task_struct *task)
 	u64 hierarchy;
 	struct kernfs_node *kn = cgroup_of(task, &hierarchy);
 
-	return kn ? BPF_CORE_READ(kn, id) | hierarchy : 0;
+	return kn ? LOAD(struct kernfs_node, kn, id) | hierarchy : 0;
 }
 
 #endif

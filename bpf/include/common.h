@@ -4,8 +4,7 @@
 #define GYRE_COMMON_H
 
 #include "kernel.h"
-#include <bpf/bpf_core_read.h>
-#include <bpf/bpf_helpers.h>
+#include "load.h"
 #include <bpf/bpf_tracing.h>
 #include "event.h"
 #include "cgroup.h"

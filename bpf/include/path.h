@@ -43,23 +43,6 @@ static __always_inline bool prepend(struct walk *w, const void *name, u32 len)
 	return true;
 }
 
-/*
- * The first bytes of a structure, where the fields are that a walk wants: one read instead of one for each. A field that
- * another kernel has further behind is read by itself.
- */
-#define HEAD 80
-#define IN_HEAD(head, p, type, field)                               \
-	({                                                          \
-		u32 at_ = bpf_core_field_offset(type, field);       \
-		typeof(((type *)0)->field) v_;                      \
-                                                                    \
-		if (at_ <= HEAD - sizeof(v_))                       \
-			v_ = *(typeof(v_) *)((void *)(head) + at_); \
-		else                                                \
-			v_ = BPF_CORE_READ((type *)(p), field);     \
-		v_;                                                 \
-	})
-
 static long walk_part(u32 i, struct walk *w)
 {
 	struct dentry *d = w->dentry;
@@ -67,18 +50,16 @@ static long walk_part(u32 i, struct walk *w)
 
 	if (d == w->root_dentry && m == w->root_mnt)
 		return 1;
-	u64 head[HEAD / 8];
+	struct dentry *parent = LOAD(struct dentry, d, d_parent);
 
-	if (bpf_probe_read_kernel(head, sizeof(head), d))
+	if (!parent)
 		return 1;
-	struct dentry *parent = IN_HEAD(head, d, struct dentry, d_parent);
-
 	if (d == w->mnt_root || d == parent) {
 		struct mount *mount = (void *)m - bpf_core_field_offset(struct mount, mnt);
-		struct mount *up = BPF_CORE_READ(mount, mnt_parent);
+		struct mount *up = LOAD(struct mount, mount, mnt_parent);
 
 		if (up == mount) { /* no way up: a file system that is mounted nowhere */
-			const unsigned char *name = BPF_CORE_READ(d, d_name.name);
+			const unsigned char *name = LOAD(struct dentry, d, d_name.name);
 			u8 first = 0;
 
 			if (w->s->path_at != PATH_MAX)
@@ -86,16 +67,16 @@ static long walk_part(u32 i, struct walk *w)
 			bpf_probe_read_kernel(&first, 1, name);
 			w->nameless = !first || first == '/'; /* a pipe, a namespace */
 			if (!w->nameless)
-				prepend(w, name, BPF_CORE_READ(d, d_name.len));
+				prepend(w, name, LOAD(struct dentry, d, d_name.len));
 			return 1;
 		}
-		w->dentry = BPF_CORE_READ(mount, mnt_mountpoint);
+		w->dentry = LOAD(struct mount, mount, mnt_mountpoint);
 		m = (void *)up + bpf_core_field_offset(struct mount, mnt);
 		w->mnt = m;
-		w->mnt_root = BPF_CORE_READ(m, mnt_root);
+		w->mnt_root = LOAD(struct vfsmount, m, mnt_root);
 		return 0;
 	}
-	if (!prepend(w, IN_HEAD(head, d, struct dentry, d_name.name), IN_HEAD(head, d, struct dentry, d_name.len)))
+	if (!prepend(w, LOAD(struct dentry, d, d_name.name), LOAD(struct dentry, d, d_name.len)))
 		return 1;
 	w->dentry = parent;
 	return 0;
@@ -135,7 +116,7 @@ static __always_inline bool put_at(struct scratch *s, struct task_struct *task, 
 	}
 	w.dentry = d;
 	w.mnt = m;
-	w.mnt_root = BPF_CORE_READ(m, mnt_root);
+	w.mnt_root = LOAD(struct vfsmount, m, mnt_root);
 	w.root_dentry = task->fs->root.dentry;
 	w.root_mnt = task->fs->root.mnt;
 	if (bpf_loop(MAX_PARTS, walk_part, &w, 0) >= MAX_PARTS)
@@ -152,7 +133,8 @@ static __always_inline bool put_path(struct scratch *s, struct task_struct *task
 {
 	struct path leaf = {};
 
-	bpf_core_read(&leaf, sizeof(leaf), p);
+	leaf.mnt = LOAD(struct path, p, mnt);
+	leaf.dentry = LOAD(struct path, p, dentry);
 	return put_at(s, task, leaf.dentry, leaf.mnt);
 }
 
@@ -214,29 +196,28 @@ static __always_inline bool is_memfd(const unsigned char *dentry_name)
 
 static __always_inline void load_node(struct node *n, struct file *f)
 {
-	u64 head[HEAD / 8] = {};
-
 	__builtin_memset(n, 0, sizeof(*n));
-	BPF_CORE_READ_INTO(&n->path, f, f_path);
+	n->path.mnt = LOAD(struct file, f, f_path.mnt);
+	n->path.dentry = LOAD(struct file, f, f_path.dentry);
 	struct dentry *d = n->path.dentry;
 
-	n->inode = BPF_CORE_READ(f, f_inode);
-	if (!n->inode || bpf_probe_read_kernel(head, sizeof(head), n->inode))
+	n->inode = LOAD(struct file, f, f_inode);
+	if (!n->inode)
 		return;
-	n->ino = IN_HEAD(head, n->inode, struct inode, i_ino);
-	n->mode = IN_HEAD(head, n->inode, struct inode, i_mode);
-	struct super_block *sb = IN_HEAD(head, n->inode, struct inode, i_sb);
+	n->ino = LOAD(struct inode, n->inode, i_ino);
+	n->mode = LOAD(struct inode, n->inode, i_mode);
+	struct super_block *sb = LOAD(struct inode, n->inode, i_sb);
 
-	n->dev = BPF_CORE_READ(sb, s_dev);
-	u64 magic = BPF_CORE_READ(sb, s_magic);
+	n->dev = LOAD(struct super_block, sb, s_dev);
+	u64 magic = LOAD(struct super_block, sb, s_magic);
 
 	if (magic == OVERLAYFS_MAGIC && in_upper(n->inode))
 		n->flags |= GYRE_FILE_UPPER;
-	if (bpf_probe_read_kernel(head, sizeof(head), d) || IN_HEAD(head, d, struct dentry, d_hash.pprev))
+	if (!d || LOAD(struct dentry, d, d_hash.pprev))
 		return; /* it has its name */
-	if (magic == TMPFS_MAGIC && is_memfd(IN_HEAD(head, d, struct dentry, d_name.name)))
+	if (magic == TMPFS_MAGIC && is_memfd(LOAD(struct dentry, d, d_name.name)))
 		n->flags |= GYRE_FILE_MEMFD | GYRE_FILE_DELETED;
-	else if (d != IN_HEAD(head, d, struct dentry, d_parent))
+	else if (d != LOAD(struct dentry, d, d_parent))
 		n->flags |= GYRE_FILE_DELETED;
 }
 

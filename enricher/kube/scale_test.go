@@ -13,9 +13,9 @@ import (
 )
 
 var (
-	scalePods = flag.Int("scale.pods", 0, "pods of the cluster that TestScale watches; 0 leaves it out")
+	scalePods = flag.Int("scale.pods", 300, "pods of the cluster that TestScale watches")
 	scaleRate = flag.Int("scale.rate", 50, "pods that are replaced each second")
-	scaleTime = flag.Duration("scale.time", 30*time.Second, "how long pods are replaced")
+	scaleTime = flag.Duration("scale.time", 2*time.Second, "how long pods are replaced")
 )
 
 func scalePod(n int) obj {
@@ -37,11 +37,8 @@ func scalePod(n int) obj {
 
 // TestScale measures a cluster whose pods are replaced all the time: memory, how long a new pod takes to be known, and what a batch costs meanwhile.
 //
-//	go test ./enricher/kube -run TestScale -scale.pods 5000 -scale.rate 50 -v
+//	go test ./enricher/kube -run TestScale -scale.pods 5000 -scale.rate 50 -scale.time 40s -v
 func TestScale(t *testing.T) {
-	if *scalePods == 0 {
-		t.Skip("a measurement: name -scale.pods")
-	}
 	srv := kubetest.New(t)
 	srv.Put(t, "v1/namespaces", obj{"metadata": meta("", "team", "ns", nil)})
 	for d := range 250 {

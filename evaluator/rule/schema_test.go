@@ -75,7 +75,6 @@ func TestParseOverrides(t *testing.T) {
 		{"overrides: [{rule: r, enabled: x}]", "f:1:32: enabled must be true or false, not text"},
 		{"overrides: [{rule: r, exceptions: [{name: a}]}]", "f:1:37: an exception needs a name and a condition"},
 		{"overrides: [{rule: r, exceptions: [{name: a, condition: x}, {name: a, condition: y}]}]", `f:1:62: exception "a" repeated, first on line 1`},
-		{"overrides: [{rule: r, exceptions: [{name: a}]}]", `f:1:37: unknown key "name" in an exception`},
 		{"overrides: [{rule: r, throttle: {window: 5}}]", `f:1:42: "5" cannot be a window`},
 		{"overrides: [{rule: r, throttle: {key: [proc.name]}}]", "f:1:23: throttle has no window"},
 		{"overrides: [{rule: r, throttle: {window: 5s, by: x}}]", `f:1:46: unknown key "by" in throttle`},
