@@ -14,20 +14,48 @@ import (
 // maxAccountFile bounds passwd and group of a container, in bytes.
 const maxAccountFile = 256 << 10
 
-// readAccounts adds the accounts of a container: from the root of one of its processes, or, if that has ended, from
-// the root directory in its bundle. The files are the container's: links that lead out of it are not followed, and
-// nothing is waited for.
-func readAccounts(c *factv1.Container, pid uint32, bundleRoot func(id string) string) {
-	ask := Ask{ID: c.ID, PID: pid}
-	if alive(ask) {
-		passwd, group := accountsBelow(fmt.Sprintf("/proc/%d/root", pid))
+// accounts are those of a container. Early means that there are none to read yet: it has no process in its root.
+type accounts struct {
+	users  []factv1.User
+	groups []factv1.Group
+	early  bool
+}
+
+// readAccounts reads the accounts of a container: from the root directory in its bundle, which is there before its first
+// process and until its last has ended, else from the root of one of its processes. The files are the container's: links
+// that lead out of it are not followed, and nothing is waited for.
+func readAccounts(ask Ask, bundleRoot func(id string) string) (a accounts) {
+	if dir := bundleRoot(ask.ID); dir != "" {
+		a.users, a.groups = parseAccounts(accountsBelow(dir))
+	}
+	if len(a.users) > 0 {
+		return a
+	}
+	root := fmt.Sprintf("/proc/%d/root", ask.PID)
+	switch {
+	case ask.PID == 0:
+		a.early = true
+	case !alive(ask): // too late
+	case isHostRoot(root):
+		a.early = true
+	default:
+		passwd, group := accountsBelow(root)
 		if alive(ask) { // else the number may have become another process's meanwhile
-			c.Users, c.Groups = parseAccounts(passwd, group)
+			a.users, a.groups = parseAccounts(passwd, group)
 		}
 	}
-	if dir := bundleRoot(c.ID); len(c.Users) == 0 && dir != "" {
-		c.Users, c.Groups = parseAccounts(accountsBelow(dir))
+	return a
+}
+
+// isHostRoot tells whether a root directory is this process's: a runtime's child is in the container's group before it
+// has gone into its root.
+func isHostRoot(dir string) bool {
+	of, err := os.Stat(dir + "/.")
+	if err != nil {
+		return true
 	}
+	own, err := os.Stat("/.")
+	return err != nil || os.SameFile(of, own)
 }
 
 func accountsBelow(dir string) (passwd, group []byte) {

@@ -186,6 +186,9 @@ func (w *Watcher) evict() bool {
 	return true
 }
 
+// accountsWait is how long a container whose first process is not there yet is not told. Enrichers hold batches for two seconds.
+const accountsWait = time.Second
+
 // find looks a container up, again and again for the time to settle if nothing knows it.
 func (w *Watcher) find(ctx context.Context, st *state, id string) {
 	for pause := 10 * time.Millisecond; ; {
@@ -193,12 +196,13 @@ func (w *Watcher) find(ctx context.Context, st *state, id string) {
 		ask, deadline := st.ask, st.noticed.Add(w.cfg.Settle)
 		st.again = false
 		w.mu.Unlock()
-		c, found, whole := w.look(ctx, ask)
+		c, found, early, whole := w.look(ctx, ask)
 		w.mu.Lock()
 		st.partial = !whole
 		switch {
 		case ctx.Err() != nil:
 			st.busy = false
+		case found && early && !st.have && time.Since(st.noticed) < min(w.cfg.Settle, accountsWait): // what is told first is what enrichers wait for
 		case found:
 			w.report(st, c)
 			st.busy = st.again

@@ -18,8 +18,8 @@ const (
 )
 
 // look asks all sources at once and puts together what they say; earlier sources count more.
-// whole is false if a source could not be asked.
-func (w *Watcher) look(ctx context.Context, ask Ask) (c factv1.Container, found, whole bool) {
+// early tells that its accounts cannot be read yet; whole is false if a source could not be asked.
+func (w *Watcher) look(ctx context.Context, ask Ask) (c factv1.Container, found, early, whole bool) {
 	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()
 	w.room <- struct{}{}
@@ -27,6 +27,8 @@ func (w *Watcher) look(ctx context.Context, ask Ask) (c factv1.Container, found,
 	parts := make([]*factv1.Container, len(w.sources))
 	var wg sync.WaitGroup
 	var failed atomic.Bool
+	var acc accounts
+	wg.Go(func() { acc = readAccounts(ask, w.bundles.root) }) // at once: the container may have ended when runtimes have answered
 	for i, s := range w.sources {
 		if w.isSlow(s) {
 			failed.Store(true)
@@ -68,9 +70,9 @@ func (w *Watcher) look(ctx context.Context, ask Ask) (c factv1.Container, found,
 		c.Name, found = ask.ID, true
 	}
 	if found {
-		readAccounts(&c, ask.PID, w.bundles.root)
+		c.Users, c.Groups = acc.users, acc.groups
 	}
-	return c, found, !failed.Load()
+	return c, found, acc.early, !failed.Load()
 }
 
 func (w *Watcher) isSlow(s source) bool {
