@@ -19,6 +19,7 @@ import (
 	"net"
 	"time"
 
+	"github.com/cenkalti/backoff/v5"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
@@ -56,12 +57,52 @@ func Connect(ctx context.Context, cfg Config, log *slog.Logger, reg prometheus.R
 	return connect(ctx, cfg, nil, log, reg)
 }
 
+// ConnectLater is [Connect] for a program that has work to do without a server: if none answers it returns all the same, and
+// goes on trying for as long as the Bus is open. What needs a server fails until then. Credentials that a server refuses,
+// and a server without JetStream, are errors at once.
+func ConnectLater(ctx context.Context, cfg Config, log *slog.Logger, reg prometheus.Registerer) (*Bus, error) {
+	b, err := connect(ctx, cfg, nil, log, reg)
+	if err == nil || !errors.Is(err, ErrConnect) || refused(err) {
+		return b, err
+	}
+	log.Warn("NATS is away", "err", err)
+	return connect(ctx, cfg, nil, log, reg, nats.RetryOnFailedConnect(true), nats.IgnoreAuthErrorAbort())
+}
+
+// refused tells whether a server answered, and did not want this client.
+func refused(err error) bool {
+	for _, e := range []error{nats.ErrAuthorization, nats.ErrAuthExpired, nats.ErrAuthRevoked, nats.ErrAccountAuthExpired, jetstream.ErrJetStreamNotEnabled, jetstream.ErrJetStreamNotEnabledForAccount} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}
+
+// EnsureLater is [Bus.Ensure], again and again until it has worked or ctx has ended. [ErrTopology] is not tried again.
+func (b *Bus) EnsureLater(ctx context.Context) error {
+	ensure := func() (struct{}, error) {
+		err := b.Ensure(ctx)
+		if errors.Is(err, ErrTopology) {
+			err = backoff.Permanent(err)
+		}
+		return struct{}{}, err
+	}
+	_, err := backoff.Retry(ctx, ensure, backoff.WithMaxElapsedTime(0), backoff.WithMaxTries(0),
+		backoff.WithNotify(func(err error, wait time.Duration) {
+			if b.nc.IsConnected() {
+				b.log.Warn("streams are not there yet", "err", err, "wait", wait)
+			}
+		}))
+	return unwrapBackoff(err)
+}
+
 // ConnectInProcess connects to a server in this process; cfg.URL is not used.
 func ConnectInProcess(ctx context.Context, srv InProcess, cfg Config, log *slog.Logger, reg prometheus.Registerer) (*Bus, error) {
 	return connect(ctx, cfg, srv, log, reg)
 }
 
-func connect(ctx context.Context, cfg Config, srv InProcess, log *slog.Logger, reg prometheus.Registerer) (*Bus, error) {
+func connect(ctx context.Context, cfg Config, srv InProcess, log *slog.Logger, reg prometheus.Registerer, more ...nats.Option) (*Bus, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
@@ -74,12 +115,15 @@ func connect(ctx context.Context, cfg Config, srv InProcess, log *slog.Logger, r
 	if srv != nil {
 		url = ""
 	}
-	if b.nc, err = nats.Connect(url, opts...); err != nil {
+	if b.nc, err = nats.Connect(url, append(opts, more...)...); err != nil {
 		return nil, connectError(cfg, err)
 	}
 	if b.js, err = jetstream.New(b.nc, jetstream.WithPublishAsyncMaxPending(1<<16), jetstream.WithPublishAsyncTimeout(cfg.PublishTimeout)); err != nil {
 		b.nc.Close()
 		return nil, fmt.Errorf("%w: %w", ErrConnect, err)
+	}
+	if !b.nc.IsConnected() {
+		return b, nil // later
 	}
 	if _, err := b.js.AccountInfo(ctx); err != nil {
 		b.nc.Close()

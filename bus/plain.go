@@ -57,7 +57,7 @@ func (p *Plain) Publish(ctx context.Context, msgs ...Message) error {
 		}
 		if err != nil {
 			err = fmt.Errorf("publish to %s: %w", m.Subject, err)
-			if final(err) {
+			if p.b.final(err) {
 				return Permanent(err)
 			}
 			return err

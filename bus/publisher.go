@@ -140,12 +140,12 @@ func await(ctx context.Context, f jetstream.PubAckFuture) error {
 func (p *Publisher) again(ctx context.Context, msg *nats.Msg, first error) error {
 	fail := func(err error) error {
 		reason := "transient"
-		if final(err) {
+		if p.b.final(err) {
 			reason = "permanent"
 		}
 		p.b.metrics.publishErrors.WithLabelValues(p.cfg.Stage, reason).Inc()
 		err = fmt.Errorf("publish to %s: %w", msg.Subject, err)
-		if final(err) {
+		if p.b.final(err) {
 			return backoff.Permanent(Permanent(err))
 		}
 		return err
@@ -175,11 +175,12 @@ func unwrapBackoff(err error) error {
 }
 
 // final tells whether sending the same message again cannot help.
-func final(err error) bool {
+func (b *Bus) final(err error) bool {
 	if api, ok := errors.AsType[*jetstream.APIError](err); ok {
 		return api.Code == 400 // bad request: too large for the stream, malformed
 	}
-	return errors.Is(err, nats.ErrMaxPayload) || errors.Is(err, nats.ErrBadSubject) || errors.Is(err, nats.ErrHeadersNotSupported)
+	return errors.Is(err, nats.ErrMaxPayload) || errors.Is(err, nats.ErrBadSubject) ||
+		errors.Is(err, nats.ErrHeadersNotSupported) && b.nc.IsConnected() // before the first connection nothing is known of the server
 }
 
 // Flush waits until everything in flight is stored or failed, or ctx ends.

@@ -3,7 +3,9 @@ package collector
 import (
 	"context"
 	"syscall"
+	"time"
 
+	"github.com/cenkalti/backoff/v5"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/gyre-sec/gyre/collector/action"
@@ -53,10 +55,11 @@ func (c *Collector) tellAction(r actionv1.Result) {
 
 // act takes requests until ctx ends. Capture goes on without it.
 func (c *Collector) act(ctx context.Context) {
-	if err := c.actions.Run(ctx); err != nil && ctx.Err() == nil {
+	take := func() (struct{}, error) { return struct{}{}, c.actions.Run(ctx) }
+	_, _ = backoff.Retry(ctx, take, backoff.WithMaxElapsedTime(0), backoff.WithMaxTries(0), backoff.WithNotify(func(err error, wait time.Duration) {
 		c.metrics.errors.WithLabelValues("response actions").Inc()
-		c.log.Error("response actions are not available until the collector is started again", "err", err)
-	}
+		c.log.Warn("response actions are not available", "err", err, "wait", wait)
+	}))
 }
 
 // ReloadActions reads the policy for response actions again; on an error the one in force stays.

@@ -81,7 +81,7 @@ type Collector struct {
 	found    chan proctable.Facts
 }
 
-// New returns a collector that reads from src. Run closes src.
+// New returns a collector that reads from src. Run closes src. What needs privileges is opened here: the program may give them up before Run.
 func New(cfg Config, src Source, b *bus.Bus, log *slog.Logger, reg prometheus.Registerer) (*Collector, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
@@ -107,6 +107,7 @@ func New(cfg Config, src Source, b *bus.Bus, log *slog.Logger, reg prometheus.Re
 	}
 	if cfg.DNS.Enabled && c.live {
 		c.names = dnsname.New(cfg.DNS, reg)
+		c.listenDNS()
 	}
 	return c, c.allowActions(reg)
 }
@@ -190,7 +191,9 @@ func (c *Collector) start() error {
 	if c.hasher != nil {
 		c.batch.sum = c.exeSum
 	}
-	c.listenDNS()
+	if c.names != nil {
+		c.batch.names = c.names.Name
+	}
 	c.polled = time.Now()
 	return c.applyPolicy(&c.cfg.Capture, policy.Groups(c.cfg.Capture.Mute.Cgroups))
 }

@@ -11,9 +11,7 @@ func (c *Collector) listenDNS() {
 		c.metrics.errors.WithLabelValues("listen for dns answers").Inc()
 		c.log.Warn("names of addresses are not learned: CAP_NET_RAW is missing, or collector.dns.enabled should be false", "err", err)
 		c.names = nil
-		return
 	}
-	c.batch.names = c.names.Name
 }
 
 func (c *Collector) learnNames(ctx context.Context) {

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -30,6 +31,12 @@ const stageRule = `rules:
     condition: evt.type == "openat" && fd.name == "/marker"
     output: "%fd.name by %proc.name"
     priority: notice
+  - id: probe
+    name: Probe
+    description: Tells the test that capture has begun.
+    condition: evt.type == "openat" && fd.name == "/probe"
+    output: "%fd.name by %proc.name"
+    priority: notice
 `
 
 // stages are the stage programs over one NATS and one ClickHouse, which live in the test process.
@@ -38,6 +45,7 @@ type stages struct {
 	env   []string
 	args  map[string][]string
 	procs map[string]*process
+	nats  *bustest.Server
 	bus   *bus.Bus
 	store *clickhouse.Store
 }
@@ -45,7 +53,7 @@ type stages struct {
 func newStages(t *testing.T) *stages {
 	t.Helper()
 	nats := bustest.Start(t)
-	s := &stages{t: t, procs: map[string]*process{}, bus: nats.Connect()}
+	s := &stages{t: t, procs: map[string]*process{}, nats: nats, bus: nats.Connect()}
 	ch, err := embedded.Start(t.Context(), embedded.Config{Dir: t.TempDir()}, bustest.Log())
 	if err != nil {
 		t.Fatal(err)
@@ -118,9 +126,11 @@ func (s *stages) metric(name, metric string) (float64, error) {
 	return strconv.ParseFloat(v[1], 64)
 }
 
-// stored counts the alerts of the rule in the view, and their distinct ids.
-func (s *stages) stored(node string) (rows, ids int, err error) {
-	r, err := s.store.Query(s.t.Context(), "SELECT toInt64(count()), toInt64(uniqExact(id)) FROM alerts WHERE rule_id = 'marker' AND node = '"+node+"'")
+// stored counts the alerts of the rule marker in the view, and their distinct ids.
+func (s *stages) stored(node string) (rows, ids int, err error) { return s.storedOf("marker", node) }
+
+func (s *stages) storedOf(rule, node string) (rows, ids int, err error) {
+	r, err := s.store.Query(s.t.Context(), "SELECT toInt64(count()), toInt64(uniqExact(id)) FROM alerts WHERE rule_id = '"+rule+"' AND node = '"+node+"'")
 	if err != nil {
 		return 0, 0, err
 	}
@@ -199,57 +209,73 @@ func TestKilledCollector(t *testing.T) {
 		s.up(name)
 	}
 	s.args["gyre-collector"] = []string{"-set", "collector.node=kernel"}
-	const marker = "/marker"
-	opens := func(n int) {
-		for range n {
-			if fd, err := syscall.Open(marker, syscall.O_RDONLY, 0); err == nil {
-				_ = syscall.Close(fd)
-			}
-		}
-	}
 	s.up("gyre-collector")
-	total := 0
-	for range 2 {
-		before := total
-		// Capture has begun when an open is seen.
-		eventually(t, "capture", func() error {
-			opens(1)
-			total++
-			if rows, _, err := s.stored("kernel"); err != nil || rows <= before {
-				return fmt.Errorf("%d stored of %d: %w", rows, before, err)
-			}
-			return nil
-		})
-		rows := settled(t, s)
-		opens(1000)
+	for run := range 2 {
+		s.captures()
+		opens("/marker", 1000)
 		eventually(t, "every open", func() error {
 			got, ids, err := s.stored("kernel")
-			if err == nil && (got != rows+1000 || ids != got) {
-				err = fmt.Errorf("%d rows, %d ids, want %d", got, ids, rows+1000)
+			if want := 1000 * (run + 1); err == nil && (got != want || ids != got) {
+				err = fmt.Errorf("%d rows, %d ids, want %d", got, ids, want)
 			}
 			return err
 		})
-		total = rows + 1000
 		s.kill("gyre-collector")
 	}
 }
 
-// settled waits until the number of stored alerts stays the same for half a second.
-func settled(t *testing.T, s *stages) int {
-	t.Helper()
-	last, since := -1, time.Now()
-	eventually(t, "rest", func() error {
-		rows, _, err := s.stored("kernel")
-		if err != nil {
-			return err
+func opens(path string, n int) {
+	for range n {
+		if fd, err := syscall.Open(path, syscall.O_RDONLY, 0); err == nil {
+			_ = syscall.Close(fd)
 		}
-		if rows != last {
-			last, since = rows, time.Now()
-		}
-		if time.Since(since) < 500*time.Millisecond {
-			return errors.New("still coming")
+	}
+}
+
+// captures waits until the collector of the node kernel captures: until another open of /probe is stored.
+func (s *stages) captures() {
+	s.t.Helper()
+	before, _, _ := s.storedOf("probe", "kernel") // none while there is no table
+	made := 0
+	eventually(s.t, "capture", func() error {
+		opens("/probe", 1)
+		made++
+		if rows, _, err := s.storedOf("probe", "kernel"); err != nil || rows <= before {
+			return fmt.Errorf("%d stored before, %d opens since: %w", before, made, err)
 		}
 		return nil
 	})
-	return last
+}
+
+// TestCollectorStartsWithoutNATS starts the collector while the server is away. What happens from then on is there once the server is.
+func TestCollectorStartsWithoutNATS(t *testing.T) {
+	needRoot(t)
+	s := newStages(t)
+	s.nats.Down()
+	s.args["gyre-collector"] = []string{"-set", "collector.node=kernel", "-set", "collector.spool_dir=" + t.TempDir()}
+	s.up("gyre-collector")
+	eventually(t, "capture", func() error {
+		if text := s.procs["gyre-collector"].err.String(); !strings.Contains(text, "capturing") {
+			return errors.New(text)
+		}
+		return nil
+	})
+	opens("/marker", 500)
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Log(s.procs["gyre-collector"].err.String())
+		}
+	})
+	s.nats.Up()
+	opens("/marker", 500)
+	for _, name := range []string{"gyre-enricher", "gyre-evaluator", "gyre-sink"} {
+		s.up(name)
+	}
+	eventually(t, "every open", func() error {
+		rows, ids, err := s.stored("kernel")
+		if err == nil && (rows != 1000 || ids != rows) {
+			err = fmt.Errorf("%d rows, %d ids, want 1000", rows, ids)
+		}
+		return err
+	})
 }

@@ -82,14 +82,12 @@ func exit(err error) int {
 
 // start assembles the program.
 func (s *settings) start(ctx context.Context, d *daemon.Daemon) error {
-	b, err := bus.Connect(ctx, s.nats, d.Log.With(daemon.KeyComponent, "bus"), d.Metrics)
+	b, err := bus.ConnectLater(ctx, s.nats, d.Log.With(daemon.KeyComponent, "bus"), d.Metrics)
 	if err != nil {
 		return err
 	}
 	d.OnStop("bus", func(context.Context) error { b.Close(); return nil })
-	if err := b.Ensure(ctx); err != nil {
-		return err
-	}
+	d.Go("streams", b.EnsureLater)
 	src, err := collector.Open(s.collector)
 	if err != nil {
 		return err
