@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -197,42 +196,6 @@ func (a *app) showAlert(ctx context.Context, id string, asJSON bool) error {
 	}
 	_, err = io.WriteString(a.out, b.String())
 	return err
-}
-
-func (a *app) queryCommand() *cobra.Command {
-	var format string
-	c := a.connects(&cobra.Command{
-		Use: "query SQL", Short: "Ask ClickHouse", Args: cobra.ExactArgs(1),
-		Long:    "Asks ClickHouse; \"-\" reads the question from standard input. Start with the views alerts and alerts_per_minute.",
-		Example: `  gyre query "SELECT rule, count() FROM alerts GROUP BY rule ORDER BY 2 DESC"`,
-		RunE: func(_ *cobra.Command, args []string) error {
-			if format != "table" && format != "json" && format != "csv" {
-				return fmt.Errorf("unknown format %q, want table, json or csv", format)
-			}
-			sql := args[0]
-			if sql == "-" {
-				b, err := io.ReadAll(io.LimitReader(os.Stdin, 1<<20))
-				if err != nil {
-					return fmt.Errorf("read question: %w", err)
-				}
-				sql = string(b)
-			}
-			ctx, stop := interruptible()
-			defer stop()
-			s, err := a.openStore(ctx)
-			if err != nil {
-				return err
-			}
-			defer func() { _ = s.Close() }()
-			r, err := s.Query(ctx, sql)
-			if err != nil {
-				return err
-			}
-			return r.Write(a.out, format)
-		},
-	})
-	c.Flags().StringVar(&format, "format", "table", "table, json (one object per line) or csv")
-	return c
 }
 
 type eventFlags struct {

@@ -33,19 +33,22 @@ var (
 // Config says where ClickHouse is.
 type Config struct {
 	DSN          daemon.Secret `yaml:"dsn" doc:"server, as clickhouse://user:password@host:9000/database; none means the embedded one of gyre up"`
-	Retention    time.Duration `yaml:"retention" doc:"how long alerts are kept; 0 keeps them for ever"`
+	Retention    time.Duration `yaml:"retention" doc:"how long alerts, their events and changes are kept; 0 keeps them for ever"`
+	Rollups      time.Duration `yaml:"retention_rollups" doc:"how long the numbers of alerts by minute and hour are kept; 0 keeps them for ever"`
 	QueryTimeout time.Duration `yaml:"query_timeout" doc:"how long a question may take on the server"`
 }
 
-// DefaultConfig keeps alerts for 90 days.
+// DefaultConfig keeps alerts for 90 days, and their numbers for 400.
 func DefaultConfig() Config {
-	return Config{Retention: 90 * 24 * time.Hour, QueryTimeout: time.Minute}
+	return Config{Retention: 90 * 24 * time.Hour, Rollups: 400 * 24 * time.Hour, QueryTimeout: time.Minute}
 }
 
 // Validate checks the configuration.
 func (c Config) Validate() error {
-	if c.Retention < 0 || c.Retention > 0 && c.Retention < time.Hour {
-		return fmt.Errorf("retention is %s, want 0 or at least 1h", c.Retention)
+	for key, d := range map[string]time.Duration{"retention": c.Retention, "retention_rollups": c.Rollups} {
+		if d < 0 || d > 0 && d < time.Hour {
+			return fmt.Errorf("%s is %s, want 0 or at least 1h", key, d)
+		}
 	}
 	if c.QueryTimeout < time.Second {
 		return fmt.Errorf("query_timeout is %s, want at least 1s", c.QueryTimeout)
