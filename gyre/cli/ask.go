@@ -201,6 +201,7 @@ func (a *app) showAlert(ctx context.Context, id string, asJSON bool) error {
 
 func (a *app) queryCommand() *cobra.Command {
 	var format string
+	var raw bool
 	c := a.connects(&cobra.Command{
 		Use: "query SQL", Short: "Ask ClickHouse", Args: cobra.ExactArgs(1),
 		Long:    "Asks ClickHouse; \"-\" reads the question from standard input. Start with the views alerts and alerts_per_minute.",
@@ -208,6 +209,9 @@ func (a *app) queryCommand() *cobra.Command {
 		RunE: func(_ *cobra.Command, args []string) error {
 			if format != "table" && format != "json" && format != "csv" {
 				return fmt.Errorf("unknown format %q, want table, json or csv", format)
+			}
+			if raw && format != "csv" {
+				return fmt.Errorf("--raw is for --format csv, not for %s, which has nothing added", format)
 			}
 			sql := args[0]
 			if sql == "-" {
@@ -228,9 +232,13 @@ func (a *app) queryCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if raw {
+				return r.WriteCSV(a.out, true)
+			}
 			return r.Write(a.out, format)
 		},
 	})
+	c.Flags().BoolVar(&raw, "raw", false, "with csv: leave texts that a spreadsheet takes for formulas as they are; otherwise they begin with '")
 	c.Flags().StringVar(&format, "format", "table", "table, json (one object per line) or csv")
 	return c
 }
