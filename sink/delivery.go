@@ -209,7 +209,7 @@ func (d *delivery) settle(ctx context.Context, f *flight, err error, last bool) 
 	}
 	deliveries := f.deliveries
 	if err == nil || bus.IsPermanent(err) {
-		d.sent.add(f.id)
+		d.sent.add(f.id, time.Now())
 	}
 	d.mu.Unlock()
 	ctx = context.WithoutCancel(ctx)

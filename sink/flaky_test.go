@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
@@ -23,15 +24,17 @@ type flaky struct {
 	failed              map[string]int
 }
 
-// tally is how often an alert was taken, and how often the sink was told so.
+// tally is how often an alert was taken, and how often the service said so, whether the sink heard it or not.
 type tally struct{ taken, acknowledged int }
 
-// Ways to fail: the service says so, it cuts the connection, or it takes the alerts and cuts the connection, so that the sink cannot know.
+// Ways to fail: the service says so, it cuts the connection, it takes the alerts and cuts the connection, so that the sink cannot
+// know, or it takes them and says so when the sink has gone.
 const (
 	modeUp   = ""
 	modeBusy = "503"
 	modeCut  = "cut"
 	modeLost = "answer lost"
+	modeLate = "answer late"
 )
 
 func newFlaky(t testing.TB) *flaky {
@@ -47,8 +50,12 @@ func (f *flaky) serve(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-	if f.take(alerts) == modeBusy {
+	switch f.take(alerts) {
+	case modeBusy:
 		w.WriteHeader(http.StatusServiceUnavailable)
+	case modeLate:
+		_, _ = io.Copy(io.Discard, r.Body) // only then the server notices that the sink has gone
+		<-r.Context().Done()
 	}
 }
 
@@ -59,12 +66,12 @@ func (f *flaky) take(alerts []struct{ ID string }) string {
 	if f.mode != modeUp {
 		f.failed[f.mode]++
 	}
-	if f.mode == modeUp || f.mode == modeLost {
+	if f.mode == modeUp || f.mode == modeLost || f.mode == modeLate {
 		for _, a := range alerts {
 			t := f.got[a.ID]
 			t.taken++
 			f.taken++
-			if f.mode == modeUp {
+			if f.mode == modeUp || f.mode == modeLate {
 				t.acknowledged++
 				f.acknowledged++
 			}
@@ -88,7 +95,7 @@ func (f *flaky) disturb(ctx context.Context, rng *rand.Rand) {
 	for ctx.Err() == nil {
 		set(modeUp)
 		pause(ctx, time.Duration(50+rng.IntN(1200))*time.Millisecond)
-		set([]string{modeBusy, modeCut, modeLost}[rng.IntN(3)])
+		set([]string{modeBusy, modeCut, modeLost, modeLate}[rng.IntN(4)])
 		pause(ctx, time.Duration(50+rng.IntN(800))*time.Millisecond)
 	}
 }
@@ -96,7 +103,7 @@ func (f *flaky) disturb(ctx context.Context, rng *rand.Rand) {
 // said is how often it failed in which way.
 func (f *flaky) said() string {
 	var parts []string
-	for _, m := range []string{modeBusy, modeCut, modeLost} {
+	for _, m := range []string{modeBusy, modeCut, modeLost, modeLate} {
 		parts = append(parts, fmt.Sprintf("%s: %d", m, f.failed[m]))
 	}
 	return strings.Join(parts, ", ")

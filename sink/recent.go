@@ -4,19 +4,29 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"time"
 
 	"github.com/gyre-sec/gyre/bus"
 	"github.com/gyre-sec/gyre/schemas/alertv1"
 )
 
-// recent remembers the last ids that were settled: at least maxRecent, at most twice as many.
-type recent struct{ now, before map[alertv1.ID]struct{} }
+// recent remembers the last ids that were settled: at least those of the last recentTime and at least minRecent, unless that were
+// more than maxRecent. An alert whose acknowledgement got lost comes again after the server's patience (bus.WorkerConfig.AckWait),
+// at thousands of alerts in a second so after many others.
+type recent struct {
+	now, before map[alertv1.ID]struct{}
+	since       time.Time // of now
+}
 
-const maxRecent = 20_000
+const (
+	minRecent  = 20_000
+	maxRecent  = 200_000 // about 10 MB each for now and before
+	recentTime = 30 * time.Second
+)
 
-func (r *recent) add(id alertv1.ID) {
-	if r.now == nil || len(r.now) >= maxRecent {
-		r.before, r.now = r.now, make(map[alertv1.ID]struct{})
+func (r *recent) add(id alertv1.ID, at time.Time) {
+	if n := len(r.now); r.now == nil || n >= maxRecent || n >= minRecent && at.Sub(r.since) >= recentTime {
+		r.before, r.now, r.since = r.now, make(map[alertv1.ID]struct{}), at
 	}
 	r.now[id] = struct{}{}
 }
@@ -101,13 +111,13 @@ func (d *delivery) recall(ctx context.Context, h *history) {
 			return err
 		}
 		from := uint64(1)
-		if at.AckFloor > maxRecent {
-			from = at.AckFloor - maxRecent
+		if at.AckFloor > minRecent {
+			from = at.AckFloor - minRecent
 		}
 		return h.read(ctx, from, at.AckFloor, func(id alertv1.ID) {
 			d.mu.Lock()
 			defer d.mu.Unlock()
-			d.sent.add(id)
+			d.sent.add(id, time.Now())
 		})
 	})
 }

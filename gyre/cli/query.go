@@ -13,7 +13,7 @@ import (
 
 func (a *app) queryCommand() *cobra.Command {
 	var format string
-	var schema bool
+	var schema, raw bool
 	c := a.connects(&cobra.Command{
 		Use: "query SQL | --schema [TABLE]", Short: "Ask ClickHouse", Args: cobra.MaximumNArgs(1),
 		Long: "Asks ClickHouse; \"-\" reads the question from standard input. --schema lists the tables to ask, with what their columns mean.\n" +
@@ -23,6 +23,9 @@ func (a *app) queryCommand() *cobra.Command {
 		RunE: func(_ *cobra.Command, args []string) error {
 			if format != "table" && format != "json" && format != "csv" {
 				return fmt.Errorf("unknown format %q, want table, json or csv", format)
+			}
+			if raw && format != "csv" {
+				return fmt.Errorf("--raw is for --format csv, not for %s, which has nothing added", format)
 			}
 			if schema {
 				return a.describe(strings.Join(args, ""), format)
@@ -49,9 +52,13 @@ func (a *app) queryCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if raw {
+				return r.WriteCSV(a.out, true)
+			}
 			return r.Write(a.out, format)
 		},
 	})
+	c.Flags().BoolVar(&raw, "raw", false, "with csv: leave texts that a spreadsheet takes for formulas as they are; otherwise they begin with '")
 	c.Flags().BoolVar(&schema, "schema", false, "list the tables, their columns, types and meanings")
 	c.Flags().StringVar(&format, "format", "table", "table, json (one object per line) or csv")
 	return c

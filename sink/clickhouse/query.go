@@ -2,7 +2,6 @@ package clickhouse
 
 import (
 	"context"
-	"encoding/csv"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -59,7 +58,7 @@ func queryError(err error) error {
 	return fmt.Errorf("%w: %w", ErrQuery, err)
 }
 
-// Write writes the result as "table", "json" (one object per line) or "csv".
+// Write writes the result as "table", "json" (one object per line) or "csv", safe for spreadsheets.
 func (r *Result) Write(w io.Writer, format string) error {
 	switch format {
 	case "table":
@@ -67,7 +66,7 @@ func (r *Result) Write(w io.Writer, format string) error {
 	case "json":
 		return r.writeJSON(w)
 	case "csv":
-		return r.writeCSV(w)
+		return r.WriteCSV(w, false)
 	default:
 		return fmt.Errorf("unknown format %q, want table, json or csv", format)
 	}
@@ -115,24 +114,6 @@ func (r *Result) writeJSON(w io.Writer) error {
 		}
 	}
 	return nil
-}
-
-func (r *Result) writeCSV(w io.Writer) error {
-	c := csv.NewWriter(w)
-	if err := c.Write(r.Columns); err != nil {
-		return err
-	}
-	for _, row := range r.Rows {
-		out := make([]string, len(row))
-		for i, v := range row {
-			out[i] = text(v)
-		}
-		if err := c.Write(out); err != nil {
-			return err
-		}
-	}
-	c.Flush()
-	return c.Error()
 }
 
 // jsonValue turns times into RFC 3339 and Array(UInt8) into numbers; the rest stays.

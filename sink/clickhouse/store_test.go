@@ -82,7 +82,7 @@ func one(t *testing.T, s *clickhouse.Store, sql string) string {
 		t.Fatal(err)
 	}
 	var b bytes.Buffer
-	if err := r.Write(&b, "csv"); err != nil {
+	if err := r.WriteCSV(&b, true); err != nil {
 		t.Fatal(err)
 	}
 	_, body, _ := strings.Cut(b.String(), "\n")

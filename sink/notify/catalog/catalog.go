@@ -10,6 +10,7 @@ import (
 	"github.com/gyre-sec/gyre/sink/notify/amqp"
 	"github.com/gyre-sec/gyre/sink/notify/bark"
 	"github.com/gyre-sec/gyre/sink/notify/datadog"
+	"github.com/gyre-sec/gyre/sink/notify/dingtalk"
 	"github.com/gyre-sec/gyre/sink/notify/discord"
 	"github.com/gyre-sec/gyre/sink/notify/elasticsearch"
 	"github.com/gyre-sec/gyre/sink/notify/email"
@@ -19,6 +20,7 @@ import (
 	"github.com/gyre-sec/gyre/sink/notify/gotify"
 	"github.com/gyre-sec/gyre/sink/notify/grafanaoncall"
 	"github.com/gyre-sec/gyre/sink/notify/ifttt"
+	"github.com/gyre-sec/gyre/sink/notify/join"
 	"github.com/gyre-sec/gyre/sink/notify/kafka"
 	"github.com/gyre-sec/gyre/sink/notify/lark"
 	"github.com/gyre-sec/gyre/sink/notify/loki"
@@ -26,6 +28,7 @@ import (
 	"github.com/gyre-sec/gyre/sink/notify/mqtt"
 	"github.com/gyre-sec/gyre/sink/notify/mysql"
 	"github.com/gyre-sec/gyre/sink/notify/nats"
+	"github.com/gyre-sec/gyre/sink/notify/notifiarr"
 	"github.com/gyre-sec/gyre/sink/notify/ntfy"
 	"github.com/gyre-sec/gyre/sink/notify/opsgenie"
 	"github.com/gyre-sec/gyre/sink/notify/otlp"
@@ -44,6 +47,7 @@ import (
 	"github.com/gyre-sec/gyre/sink/notify/syslog"
 	"github.com/gyre-sec/gyre/sink/notify/teams"
 	"github.com/gyre-sec/gyre/sink/notify/telegram"
+	"github.com/gyre-sec/gyre/sink/notify/twilio"
 	"github.com/gyre-sec/gyre/sink/notify/webex"
 	"github.com/gyre-sec/gyre/sink/notify/webhook"
 	"github.com/gyre-sec/gyre/sink/notify/wecom"
@@ -66,7 +70,11 @@ func types() map[string]func() notify.Settings {
 		"alertmanager":     func() notify.Settings { return alertmanager.Default() },
 		"amqp":             func() notify.Settings { return amqp.Default() },
 		"bark":             func() notify.Settings { return bark.Default() },
+		"dingtalk":         func() notify.Settings { return &dingtalk.Config{} },
 		"ifttt":            func() notify.Settings { return ifttt.Default() },
+		"join":             func() notify.Settings { return join.Default() },
+		"notifiarr":        func() notify.Settings { return notifiarr.Default() },
+		"twilio":           func() notify.Settings { return twilio.Default() },
 		"lark":             func() notify.Settings { return &lark.Config{} },
 		"pushbullet":       func() notify.Settings { return pushbullet.Default() },
 		"signal":           func() notify.Settings { return &signal.Config{} },

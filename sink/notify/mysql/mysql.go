@@ -3,21 +3,17 @@ package mysql
 
 import (
 	"context"
-	"crypto/tls"
-	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"log"
 	"net"
 	"regexp"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
-	driver "github.com/go-sql-driver/mysql"
+	client "github.com/dolthub/vitess/go/mysql"
+	"github.com/dolthub/vitess/go/sqltypes"
 
 	"github.com/gyre-sec/gyre/bus"
 	"github.com/gyre-sec/gyre/daemon"
@@ -68,9 +64,6 @@ const columns = `(id char(36) CHARACTER SET ascii NOT NULL PRIMARY KEY, time dat
 	source varchar(64) NOT NULL, node varchar(255) NOT NULL, output text NOT NULL, tags text NOT NULL, mitre text NOT NULL, namespace varchar(255) NOT NULL, pod varchar(255) NOT NULL,
 	container varchar(255) NOT NULL, process varchar(255) NOT NULL, alert longtext NOT NULL, KEY (time)) DEFAULT CHARACTER SET utf8mb4`
 
-// values are the places of one row.
-const values = "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-
 // Sizes of columns and of a statement. A server takes 16 MiB by default (MariaDB, 4 MiB before MySQL 8).
 const (
 	maxText   = 255       // characters
@@ -79,12 +72,15 @@ const (
 	maxQuery  = 3 << 20   // bytes
 )
 
+// table is the one session with the server and the statements that go through it.
 type table struct {
-	cfg  *Config
-	db   *sql.DB
-	name string
-	mu   sync.Mutex
-	made bool
+	cfg      *Config
+	password string
+	name     string
+	// turn holds a token while a caller uses the fields below.
+	turn    chan struct{}
+	session *session
+	made    bool
 }
 
 // Open makes no connection.
@@ -93,119 +89,141 @@ func (c *Config) Open(notify.Env) (notify.Notifier, error) {
 	if err != nil {
 		return nil, fmt.Errorf("password: %w", err)
 	}
-	d := driver.NewConfig()
-	d.Net, d.Addr, d.DBName, d.User, d.Passwd = "tcp", c.Address, c.Database, c.User, password
-	d.InterpolateParams, d.Logger = true, log.New(io.Discard, "", 0) // what it would log comes back as an error
-	d.ConnectionAttributes, d.Params = "program_name:gyre", map[string]string{"time_zone": "'+00:00'"}
 	if c.TLS {
-		t, err := c.tls().TLS()
-		if err != nil {
+		if _, err := c.tls().TLS(); err != nil { // the client library reads the files when it connects
 			return nil, err
 		}
-		host, _, _ := net.SplitHostPort(c.Address)
-		t.ServerName, t.MinVersion = host, tls.VersionTLS12
-		d.TLS = t
 	}
-	conn, err := driver.NewConnector(d)
-	if err != nil {
-		return nil, fmt.Errorf("make connector: %w", err)
-	}
-	db := sql.OpenDB(conn)
-	db.SetMaxOpenConns(4)
-	db.SetConnMaxIdleTime(time.Minute)
 	parts := strings.Split(c.Table, ".")
-	return &table{cfg: c, db: db, name: "`" + strings.Join(parts, "`.`") + "`"}, nil
+	return &table{cfg: c, password: password, name: "`" + strings.Join(parts, "`.`") + "`", turn: make(chan struct{}, 1)}, nil
 }
 
 // Notify inserts a row for each alert; all of a statement, or none. A row that is there stays as it is.
 func (t *table) Notify(ctx context.Context, batch []notify.Message) error {
-	if err := t.create(ctx); err != nil {
-		return classify(err)
-	}
-	var args []any
-	rows, size := 0, 0
+	var statement strings.Builder
 	flush := func() error {
-		if rows == 0 {
+		if statement.Len() == 0 {
 			return nil
 		}
-		query := "INSERT INTO " + t.name + " VALUES " + values + strings.Repeat(", "+values, rows-1) + " ON DUPLICATE KEY UPDATE id = id"
-		_, err := t.db.ExecContext(ctx, query, args...)
-		args, rows, size = args[:0], 0, 0
+		statement.WriteString(" ON DUPLICATE KEY UPDATE id = id")
+		err := t.exec(ctx, statement.String())
+		statement.Reset()
 		return classify(err)
 	}
 	for i := range batch {
-		row, n, err := rowOf(&batch[i])
+		row, err := rowOf(&batch[i])
 		if err != nil {
 			return bus.Permanent(err)
 		}
-		if size+n > maxQuery {
+		if statement.Len()+len(row) > maxQuery {
 			if err := flush(); err != nil {
 				return err
 			}
 		}
-		args, rows, size = append(args, row...), rows+1, size+n
+		if statement.Len() == 0 {
+			statement.WriteString("INSERT INTO " + t.name + " VALUES ")
+		} else {
+			statement.WriteString(", ")
+		}
+		statement.WriteString(row)
 	}
 	return flush()
 }
 
-// rowOf returns the values of an alert, cut to what their columns take, and about how many bytes they are in a statement.
-func rowOf(m *notify.Message) (row []any, size int, err error) {
+// exec runs a statement in the session, which is made if there is none, and the table with it. An error ends the session.
+func (t *table) exec(ctx context.Context, statement string) (err error) {
+	select {
+	case t.turn <- struct{}{}:
+		defer func() { <-t.turn }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if t.session != nil && t.session.idle() {
+		t.drop()
+	}
+	if t.session == nil {
+		if t.session, err = t.cfg.open(ctx, t.password); err != nil {
+			return err
+		}
+	}
+	defer func() {
+		if err != nil {
+			t.drop()
+		}
+	}()
+	if t.cfg.Create && !t.made {
+		if err := t.session.exec(ctx, "CREATE TABLE IF NOT EXISTS "+t.name+" "+columns); err != nil {
+			return fmt.Errorf("make table: %w", err)
+		}
+		t.made = true
+	}
+	return t.session.exec(ctx, statement)
+}
+
+func (t *table) drop() {
+	if t.session != nil {
+		t.session.close()
+		t.session = nil
+	}
+}
+
+// rowOf returns the values of an alert as they stand in a statement, cut to what their columns take.
+func rowOf(m *notify.Message) (string, error) {
 	a := format.Cleaned(m.Alert)
 	doc, err := format.Fit(a, maxAlert)
 	if err != nil {
-		return nil, 0, err
+		return "", err
 	}
 	c := func(s string) string { return notify.Cut(notify.Clean(s), maxText) }
 	list := func(in []string) string {
 		b, _ := json.Marshal(in) // texts always encode
 		return notify.CutBytes(string(b), maxOutput)
 	}
-	row = []any{
-		a.ID.String(), a.When().UTC().Truncate(time.Microsecond), c(a.RuleID), c(a.Rule), a.Priority.String(), notify.Cut(notify.Clean(a.Source), 64), c(a.Node), notify.CutBytes(a.Output, maxOutput), list(a.Tags), list(a.MITRE),
+	var row strings.Builder
+	for i, v := range []string{
+		a.ID.String(), a.When().UTC().Format("2006-01-02 15:04:05.000000"), c(a.RuleID), c(a.Rule), a.Priority.String(), notify.Cut(notify.Clean(a.Source), 64), c(a.Node), notify.CutBytes(a.Output, maxOutput), list(a.Tags), list(a.MITRE),
 		c(a.K8s.Namespace), c(a.K8s.Pod), c(a.Container.Name), c(a.Process().Name), string(doc),
+	} {
+		row.WriteString([]string{"(", ", "}[min(i, 1)])
+		sqltypes.NewVarChar(v).EncodeSQL(&row)
 	}
-	for _, v := range row {
-		if s, ok := v.(string); ok {
-			size += 2*len(s) + 4 // every character may be escaped
-		}
-	}
-	return row, size, nil
-}
-
-func (t *table) create(ctx context.Context) error {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.made || !t.cfg.Create {
-		return nil
-	}
-	if _, err := t.db.ExecContext(ctx, "CREATE TABLE IF NOT EXISTS "+t.name+" "+columns); err != nil {
-		return fmt.Errorf("make table: %w", err)
-	}
-	t.made = true
-	return nil
+	row.WriteByte(')')
+	return row.String(), nil
 }
 
 // Errors of the server (MySQL 8, MariaDB 10) that the data of a row are to blame for: out of range, no such value, constraint, too
 // long, wrong JSON, wrong value, truncated, check constraint.
-func dataErrors() []uint16 {
-	return []uint16{1048, 1062, 1264, 1265, 1292, 1366, 1406, 1451, 1452, 3140, 3819, 4025}
+func dataErrors() []int {
+	return []int{1048, 1062, 1264, 1265, 1292, 1366, 1406, 1451, 1452, 3140, 3819, 4025}
 }
+
+// Errors that the client library itself makes have these numbers.
+const minClient, maxClient = 2000, 2999
 
 // classify: data that the table refuses is the alert's fault, all else is the server's or the operator's.
 func classify(err error) error {
-	me, ok := errors.AsType[*driver.MySQLError](err)
+	me, ok := errors.AsType[*client.SQLError](err)
 	if !ok {
 		return err
 	}
-	err = fmt.Errorf("the server answers %d: %s", me.Number, notify.Cut(notify.Clean(me.Message), 200))
+	text := notify.Cut(notify.Clean(me.Message), 200) // its Error has the statement in it
+	if me.Num >= minClient && me.Num <= maxClient {
+		return fmt.Errorf("connection to the server: %s (%d)", text, me.Num)
+	}
+	err = fmt.Errorf("the server answers %d: %s", me.Num, text)
 	switch {
-	case slices.Contains(dataErrors(), me.Number):
+	case slices.Contains(dataErrors(), me.Num):
 		return bus.Permanent(err)
-	case me.Number == 1045, me.Number == 1049, me.Number == 1142, me.Number == 1146, me.Number == 1136:
+	case me.Num == 1045, me.Num == 1049, me.Num == 1142, me.Num == 1146, me.Num == 1136:
 		return daemon.Hint(err, "check user, password and database, that the table has the columns that docs/outputs.md lists, and that the user may insert")
 	}
 	return err
 }
 
-// Close closes the connections.
-func (t *table) Close() error { return t.db.Close() }
+// Close ends the session, after the statement that runs in it.
+func (t *table) Close() error {
+	t.turn <- struct{}{}
+	defer func() { <-t.turn }()
+	t.drop()
+	return nil
+}

@@ -3,7 +3,8 @@ package mysql
 import (
 	"bytes"
 	"context"
-	"database/sql"
+	"errors"
+	"fmt"
 	"net"
 	"os"
 	"os/exec"
@@ -14,8 +15,6 @@ import (
 	"syscall"
 	"testing"
 	"time"
-
-	driver "github.com/go-sql-driver/mysql"
 
 	"github.com/gyre-sec/gyre/bus"
 	"github.com/gyre-sec/gyre/daemon"
@@ -72,7 +71,7 @@ func server(t *testing.T, ca *notifytest.CA) (addr string) {
 		t.Fatal(err)
 	}
 	srv := exec.Command(need(t, "mariadbd"), "--no-defaults", "--datadir="+data, "--user="+me(t), "--bind-address=127.0.0.1", "--port="+port, "--socket="+filepath.Join(dir, "s"),
-		"--init-file="+init, "--ssl-ca="+ca.File, "--ssl-cert="+certFile, "--ssl-key="+keyFile, "--innodb-flush-log-at-trx-commit=0", "--innodb-buffer-pool-size=16M", "--max-allowed-packet=4M")
+		"--init-file="+init, "--ssl-ca="+ca.File, "--ssl-cert="+certFile, "--ssl-key="+keyFile, "--innodb-flush-log-at-trx-commit=0", "--innodb-buffer-pool-size=16M", "--max-allowed-packet=4M", "--sql-mode=NO_BACKSLASH_ESCAPES,ANSI_QUOTES", "--character-set-server=latin1")
 	srv.Stdout, srv.Stderr, srv.SysProcAttr = &out, &out, &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := srv.Start(); err != nil {
 		t.Fatal(err)
@@ -97,26 +96,51 @@ func me(t *testing.T) string {
 	return u.Username
 }
 
-func connect(t *testing.T, addr string) *sql.DB {
-	t.Helper()
-	c := driver.NewConfig()
-	c.Net, c.Addr, c.DBName, c.User, c.Passwd = "tcp", addr, "gyre", "gyre", notifytest.Secret
-	conn, err := driver.NewConnector(c)
-	if err != nil {
-		t.Fatal(err)
+// admin asks the server by its own command-line client.
+type admin struct {
+	program, port string
+}
+
+// query returns the rows of a statement, a line each with tabs between the values.
+func (a admin) query(ctx context.Context, statement string) ([]string, error) {
+	cmd := exec.CommandContext(ctx, a.program, "--no-defaults", "--host=127.0.0.1", "--port="+a.port, "--user=gyre", "--database=gyre", "--default-character-set=utf8mb4", "--batch", "--skip-column-names", "--skip-ssl", "--execute="+statement)
+	cmd.Env = append(os.Environ(), "MYSQL_PWD="+notifytest.Secret)
+	out, err := cmd.Output()
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
+		return nil, errors.New(string(exit.Stderr))
 	}
-	db := sql.OpenDB(conn)
-	t.Cleanup(func() { _ = db.Close() })
+	if text := strings.TrimRight(string(out), "\n"); text != "" {
+		return strings.Split(text, "\n"), err
+	}
+	return nil, err
+}
+
+// one returns the single row of a statement.
+func (a admin) one(t testing.TB, statement string) string {
+	t.Helper()
+	rows, err := a.query(t.Context(), statement)
+	if err != nil || len(rows) != 1 {
+		t.Fatalf("%q: %d rows, %v", statement, len(rows), err)
+	}
+	return rows[0]
+}
+
+// connect waits until the server answers.
+func connect(t *testing.T, addr string) admin {
+	t.Helper()
+	_, port, _ := net.SplitHostPort(addr)
+	a := admin{need(t, "mariadb"), port}
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
+	var err error
 	for range 600 {
-		if err = db.PingContext(t.Context()); err == nil {
-			return db
+		if _, err = a.query(t.Context(), "SELECT 1"); err == nil {
+			return a
 		}
 		<-tick.C
 	}
 	t.Fatalf("the server does not answer: %v", err)
-	return nil
+	return a
 }
 
 func TestMySQL(t *testing.T) {
@@ -132,24 +156,20 @@ func TestMySQL(t *testing.T) {
 	notifytest.RunBroker(t, notifytest.Broker{
 		Addr: addr, Settings: settings,
 		Received: func(t testing.TB, n int) [][]byte {
-			rows, err := db.QueryContext(t.Context(), "SELECT id, output FROM gyre_alerts WHERE JSON_VALUE(alert, '$.id') = id AND JSON_LENGTH(tags) = 2 ORDER BY id = ? DESC", notifytest.Message().Alert.ID.String())
+			rows, err := db.query(t.Context(), "SELECT id, output FROM gyre_alerts WHERE JSON_VALUE(alert, '$.id') = id AND JSON_LENGTH(tags) = 2 ORDER BY id = '"+notifytest.Message().Alert.ID.String()+"' DESC")
 			if err != nil {
 				t.Fatal(err)
 			}
-			defer func() { _ = rows.Close() }()
 			var out [][]byte
-			for rows.Next() {
-				var id, output string
-				if err := rows.Scan(&id, &output); err != nil {
-					t.Fatal(err)
-				}
+			for _, row := range rows {
+				id, output, _ := strings.Cut(row, "\t")
 				if !seen[id] || n == 2 && len(out) == 0 { // the batch has the first alert again, which is not inserted twice
 					out = append(out, []byte(output))
 				}
 				seen[id] = true
 			}
-			if err := rows.Err(); err != nil || len(out) != n {
-				t.Fatalf("%d rows, want %d, %v", len(out), n, err)
+			if len(out) != n {
+				t.Fatalf("%d rows, want %d", len(out), n)
 			}
 			return out
 		},
@@ -160,9 +180,8 @@ func TestMySQL(t *testing.T) {
 		return notifytest.Open(t, c, notifytest.Env(t.Output()))
 	}
 	t.Run("time and priority", func(t *testing.T) {
-		var at, priority string
-		if err := db.QueryRowContext(t.Context(), "SELECT time, priority FROM gyre_alerts WHERE id = ?", notifytest.Message().Alert.ID.String()).Scan(&at, &priority); err != nil || at != "2026-05-28 20:26:40.123456" || priority != "critical" {
-			t.Errorf("%s %s %v", at, priority, err)
+		if got := db.one(t, "SELECT time, priority FROM gyre_alerts WHERE id = '"+notifytest.Message().Alert.ID.String()+"'"); got != "2026-05-28 20:26:40.123456\tcritical" {
+			t.Error(got)
 		}
 	})
 	t.Run("quotes are data", func(t *testing.T) {
@@ -173,9 +192,8 @@ func TestMySQL(t *testing.T) {
 		if err := notifier(t, func(*Config) {}).Notify(t.Context(), []notify.Message{m}); err != nil {
 			t.Fatal(err)
 		}
-		var got string
-		if err := db.QueryRowContext(t.Context(), "SELECT rule FROM gyre_alerts WHERE id = ?", a.ID.String()).Scan(&got); err != nil || got != "x'); DROP TABLE gyre_alerts; -- \\' \ufffd" {
-			t.Errorf("%q %v", got, err)
+		if got, want := db.one(t, "SELECT hex(rule) FROM gyre_alerts WHERE id = '"+a.ID.String()+"'"), fmt.Sprintf("%X", "x'); DROP TABLE gyre_alerts; -- \\' \ufffd"); got != want {
+			t.Errorf("got %s, want %s", got, want)
 		}
 	})
 	t.Run("many large", func(t *testing.T) { // more than a statement may hold
@@ -190,9 +208,8 @@ func TestMySQL(t *testing.T) {
 		if err := notifier(t, func(*Config) {}).Notify(t.Context(), batch); err != nil {
 			t.Fatal(err)
 		}
-		var n int
-		if err := db.QueryRowContext(t.Context(), "SELECT count(*) FROM gyre_alerts WHERE id LIKE '09%'").Scan(&n); err != nil || n != 40 {
-			t.Errorf("%d rows, %v", n, err)
+		if n := db.one(t, "SELECT count(*) FROM gyre_alerts WHERE id LIKE '09%'"); n != "40" {
+			t.Errorf("%s rows", n)
 		}
 	})
 	t.Run("wrong password", func(t *testing.T) {
@@ -214,7 +231,7 @@ func TestMySQL(t *testing.T) {
 		}
 	})
 	t.Run("refused row", func(t *testing.T) {
-		if _, err := db.ExecContext(t.Context(), "ALTER TABLE gyre_alerts ADD CONSTRAINT nobad CHECK (node <> 'bad')"); err != nil {
+		if _, err := db.query(t.Context(), "ALTER TABLE gyre_alerts ADD CONSTRAINT nobad CHECK (node <> 'bad')"); err != nil {
 			t.Fatal(err)
 		}
 		m := notifytest.Message()

@@ -217,7 +217,7 @@ func RunHTTP(t *testing.T, c HTTP) {
 		}
 		var all strings.Builder
 		for _, r := range srv.Requests() {
-			all.WriteString(string(r.Body))
+			all.WriteString(string(r.Body) + r.Query)
 		}
 		if !strings.Contains(all.String(), "another one") && !strings.Contains(all.String(), "another+one") || !strings.Contains(all.String(), "/etc/shadow") && !strings.Contains(all.String(), `\/etc\/shadow`) && !strings.Contains(all.String(), "%2Fetc%2Fshadow") {
 			t.Errorf("an alert of the batch is missing:\n%s", all.String())
