@@ -73,7 +73,7 @@ func (g Guest) Run(ctx context.Context) (string, error) {
 	}
 	args := []string{
 		"-accel", "tcg", "-cpu", "max", "-m", "1536", "-smp", strconv.Itoa(cpus), "-display", "none", "-serial", "stdio", "-monitor", "none", "-nic", "none", "-no-reboot",
-		"-kernel", kernel, "-initrd", initrd, "-append", "console=ttyS0 panic=-1 quiet loglevel=3",
+		"-kernel", kernel, "-initrd", initrd, "-append", "console=ttyS0 panic=-1 quiet loglevel=3 watchdog_thresh=60 softlockup_panic=1",
 	}
 	if g.Count {
 		args = append(args, "-icount", "shift=0,sleep=off")

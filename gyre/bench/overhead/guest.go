@@ -19,7 +19,7 @@ import (
 	"github.com/gyre-sec/gyre/schemas/eventv1"
 )
 
-const guestRounds = 3
+const guestRounds = 2
 
 // guest measures in a virtual machine whose clock counts instructions.
 func guest(ctx context.Context) error {

@@ -22,10 +22,10 @@ import (
 // loops are the workloads with how often each is run; the last number is for the virtual machine.
 func loops() []loop {
 	return []loop{
-		{"getppid", 2_000_000, 200_000, getppid},
-		{"open+read+close", 200_000, 20_000, openReadClose},
-		{"fork+exec", 2_000, 300, forkExec},
-		{"connect", 20_000, 1_500, connect},
+		{"getppid", 2_000_000, 50_000, getppid},
+		{"open+read+close", 200_000, 5_000, openReadClose},
+		{"fork+exec", 2_000, 60, forkExec},
+		{"connect", 20_000, 400, connect},
 	}
 }
 
