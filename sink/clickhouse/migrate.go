@@ -54,8 +54,7 @@ func (s *Store) Migrate(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrSchema, err)
 	}
-	if err := s.conn.Exec(ctx, `CREATE TABLE IF NOT EXISTS schema_migrations
-		(number UInt32, name String, checksum String, applied_at DateTime64(3, 'UTC') DEFAULT now64(3)) ENGINE = ReplacingMergeTree ORDER BY number`); err != nil {
+	if err := s.conn.Exec(ctx, migrationsTable("")); err != nil {
 		return fmt.Errorf("%w: make the table of migrations: %w", ErrSchema, err)
 	}
 	applied, err := s.applied(ctx)
@@ -101,16 +100,17 @@ func (s *Store) applied(ctx context.Context) (map[uint32]string, error) {
 }
 
 func (s *Store) apply(ctx context.Context, m migration) error {
-	for stmt := range strings.SplitSeq(m.sql, ";\n") {
-		if stmt = strings.TrimSpace(stmt); stmt == "" {
-			continue
-		}
+	list, err := m.statements(nil)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrSchema, err)
+	}
+	for _, stmt := range list {
 		for _, create := range []string{"CREATE TABLE ", "CREATE VIEW ", "CREATE MATERIALIZED VIEW "} {
 			if strings.HasPrefix(stmt, create) {
 				stmt = create + "IF NOT EXISTS " + stmt[len(create):]
 			}
 		}
-		if err := s.conn.Exec(ctx, strings.TrimSuffix(stmt, ";")); err != nil {
+		if err := s.conn.Exec(ctx, stmt); err != nil {
 			return fmt.Errorf("%w: apply migration %s: %w", ErrSchema, m.name, err)
 		}
 	}
