@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"unicode"
 )
 
 // localSuffix ends the names of the tables that hold a shard's own rows; a Distributed table has the plain name.
@@ -106,7 +107,7 @@ func (r *rendering) createTable(head, name, rest string) ([]string, error) {
 	r.tables[name] = true
 	local := name + localSuffix
 	replicated := fmt.Sprintf("ENGINE = Replicated%s('/clickhouse/tables/{shard}/{database}/%s', '{replica}'%s)", kind, name, args)
-	if !strings.HasPrefix(after, "\n") && after != "" {
+	if after = strings.TrimLeft(after, " \t"); after != "" && after[0] != '\n' {
 		replicated += " "
 	}
 	return []string{
@@ -130,7 +131,11 @@ func shardingKey(table, options string) (string, error) {
 		}
 		list = list[1:last]
 	} else {
-		list = strings.FieldsFunc(list, func(c rune) bool { return c == ' ' || c == '\n' || c == ';' })[0]
+		words := strings.FieldsFunc(list, func(c rune) bool { return unicode.IsSpace(c) || c == ';' })
+		if len(words) == 0 {
+			return "", fmt.Errorf("table %s: ORDER BY is empty", table)
+		}
+		list = words[0]
 	}
 	key := splitTop(list)
 	for _, column := range []string{"id", "alert_id", "node"} {

@@ -1,11 +1,13 @@
 package clickhouse_test
 
 import (
+	"errors"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/gyre-sec/gyre/daemon"
 	"github.com/gyre-sec/gyre/sink/clickhouse"
 )
 
@@ -90,5 +92,34 @@ func TestClusterDDL(t *testing.T) {
 		if _, err := clickhouse.DDL(bad); err == nil {
 			t.Errorf("cluster %q is taken", bad)
 		}
+	}
+}
+
+// TestClusterSchemaIsNotMixed: the tables of one server stay as they are, and a server outside of any cluster refuses a cluster's form.
+func TestClusterSchemaIsNotMixed(t *testing.T) {
+	srv := server(t)
+	cfg := clickhouse.ClusterConfig{Config: clickhouse.DefaultConfig(), Cluster: "fleet"}
+	cfg.DSN = daemon.NewSecret(srv.DSN())
+	s, err := clickhouse.OpenCluster(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = s.Close() }()
+	if got := one(t, s, "SELECT getSetting('distributed_foreground_insert')"); got != "true" && got != "1" {
+		t.Errorf("inserts do not wait for shards: %s", got)
+	}
+	if err := s.Migrate(t.Context()); !errors.Is(err, clickhouse.ErrSchema) {
+		t.Errorf("a server without Keeper takes a cluster's schema: %v", err)
+	}
+	if got := one(t, s, "SELECT count() FROM system.tables WHERE database = currentDatabase()"); got != "0" {
+		t.Errorf("%s tables were made", got)
+	}
+	open(t, srv)
+	if err := s.Migrate(t.Context()); !errors.Is(err, clickhouse.ErrSchema) || daemon.Remedy(err) == "" {
+		t.Errorf("a cluster over the tables of one server: %v", err)
+	}
+	cfg.Cluster = "a b"
+	if err := cfg.Validate(); err == nil {
+		t.Error("a name that is none is taken")
 	}
 }

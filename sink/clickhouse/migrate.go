@@ -54,7 +54,15 @@ func (s *Store) Migrate(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrSchema, err)
 	}
-	if err := s.conn.Exec(ctx, migrationsTable("")); err != nil {
+	cluster, err := s.cluster(ctx)
+	if err != nil {
+		return err
+	}
+	r, err := renderer(cluster)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrSchema, err)
+	}
+	if err := s.conn.Exec(ctx, migrationsTable(cluster)); err != nil {
 		return fmt.Errorf("%w: make the table of migrations: %w", ErrSchema, err)
 	}
 	applied, err := s.applied(ctx)
@@ -67,6 +75,10 @@ func (s *Store) Migrate(ctx context.Context) error {
 		}
 	}
 	for _, m := range all {
+		stmts, err := m.statements(r) // rendered even if applied: what comes later may name its tables
+		if err != nil {
+			return fmt.Errorf("%w: %w", ErrSchema, err)
+		}
 		sum, done := applied[m.number]
 		if done && sum != m.sum {
 			return daemon.Hint(fmt.Errorf("%w: migration %s was applied in another form", ErrSchema, m.name), "use the release that made this database, or another database")
@@ -74,11 +86,11 @@ func (s *Store) Migrate(ctx context.Context) error {
 		if done {
 			continue
 		}
-		if err := s.apply(ctx, m); err != nil {
+		if err := s.apply(ctx, m, stmts); err != nil {
 			return err
 		}
 	}
-	return s.retain(ctx)
+	return s.retain(ctx, r)
 }
 
 func (s *Store) applied(ctx context.Context) (map[uint32]string, error) {
@@ -99,12 +111,8 @@ func (s *Store) applied(ctx context.Context) (map[uint32]string, error) {
 	return out, rows.Err()
 }
 
-func (s *Store) apply(ctx context.Context, m migration) error {
-	list, err := m.statements(nil)
-	if err != nil {
-		return fmt.Errorf("%w: %w", ErrSchema, err)
-	}
-	for _, stmt := range list {
+func (s *Store) apply(ctx context.Context, m migration, stmts []string) error {
+	for _, stmt := range stmts {
 		for _, create := range []string{"CREATE TABLE ", "CREATE VIEW ", "CREATE MATERIALIZED VIEW "} {
 			if strings.HasPrefix(stmt, create) {
 				stmt = create + "IF NOT EXISTS " + stmt[len(create):]
@@ -121,19 +129,22 @@ func (s *Store) apply(ctx context.Context, m migration) error {
 }
 
 // retain sets how long the tables keep rows.
-func (s *Store) retain(ctx context.Context) error {
+func (s *Store) retain(ctx context.Context, r *rendering) error {
 	for table, column := range map[string]string{"alerts_raw": "time", "alerts_minute": "minute", "changes_raw": "time", "alert_events_raw": "alert_time"} {
-		var now string
+		var now, on string
+		if r != nil {
+			table, on = table+localSuffix, r.on()
+		}
 		if err := s.conn.QueryRow(ctx, "SELECT engine_full FROM system.tables WHERE database = currentDatabase() AND name = $1", table).Scan(&now); err != nil {
 			return fmt.Errorf("%w: look up table %s: %w", ErrSchema, table, err)
 		}
 		want := fmt.Sprintf("TTL toDateTime(%s) + toIntervalSecond(%d)", column, int64(s.cfg.Retention/time.Second))
-		stmt := "ALTER TABLE " + table + " MODIFY " + want
+		stmt := "ALTER TABLE " + table + on + " MODIFY " + want
 		switch {
 		case s.cfg.Retention == 0 && !strings.Contains(now, " TTL "), s.cfg.Retention != 0 && strings.Contains(now, want):
 			continue
 		case s.cfg.Retention == 0:
-			stmt = "ALTER TABLE " + table + " REMOVE TTL"
+			stmt = "ALTER TABLE " + table + on + " REMOVE TTL"
 		}
 		if err := s.conn.Exec(ctx, stmt); err != nil {
 			return fmt.Errorf("%w: set retention of %s: %w", ErrSchema, table, err)
