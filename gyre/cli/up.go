@@ -107,7 +107,7 @@ func (a *app) downCommand() *cobra.Command {
 }
 
 func (a *app) clickhouseCommand() *cobra.Command {
-	c := &cobra.Command{Use: "clickhouse", Short: "Manage the embedded ClickHouse"}
+	c := &cobra.Command{Use: "clickhouse", Short: "Fetch the embedded ClickHouse, print the schema"}
 	var ifMissing bool
 	fetch := &cobra.Command{Use: "fetch", Short: "Fetch the embedded ClickHouse with npm", Args: cobra.NoArgs, RunE: func(*cobra.Command, []string) error {
 		if p, err := embedded.FindLib(); err == nil {
@@ -130,7 +130,7 @@ func (a *app) clickhouseCommand() *cobra.Command {
 		return err
 	}}
 	fetch.Flags().BoolVar(&ifMissing, "if-missing", false, "say nothing if it is there")
-	c.AddCommand(fetch)
+	c.AddCommand(fetch, a.ddlCommand())
 	return c
 }
 

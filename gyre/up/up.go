@@ -125,6 +125,9 @@ func (u *pipeline) startNATS(ctx context.Context, d *daemon.Daemon) error {
 func (u *pipeline) startClickHouse(ctx context.Context, d *daemon.Daemon) error {
 	cfg := u.cfg.Sink.ClickHouse
 	if !u.o.ExternalClickHouse {
+		if cfg.Cluster != "" {
+			return daemon.Hint(fmt.Errorf("sink.clickhouse.cluster is %s, and the embedded ClickHouse is one server", cfg.Cluster), "name a server of the cluster in sink.clickhouse.dsn, or leave cluster empty")
+		}
 		own := u.cfg.Up.ClickHouse
 		own.Dir = filepath.Join(u.o.DataDir, "clickhouse")
 		srv, err := chserver.Start(ctx, own, d.Log.With(daemon.KeyComponent, "clickhouse"))
@@ -149,7 +152,7 @@ func (u *pipeline) startClickHouse(ctx context.Context, d *daemon.Daemon) error 
 		return err
 	}
 	u.info.ClickHouse = dsn
-	if u.store, err = clickhouse.Open(ctx, cfg); err != nil {
+	if u.store, err = clickhouse.OpenCluster(ctx, cfg); err != nil {
 		return err
 	}
 	d.OnStop("clickhouse", func(context.Context) error { return u.store.Close() })

@@ -54,8 +54,15 @@ func (s *Store) Migrate(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrSchema, err)
 	}
-	if err := s.conn.Exec(ctx, `CREATE TABLE IF NOT EXISTS schema_migrations
-		(number UInt32, name String, checksum String, applied_at DateTime64(3, 'UTC') DEFAULT now64(3)) ENGINE = ReplacingMergeTree ORDER BY number`); err != nil {
+	cluster, err := s.cluster(ctx)
+	if err != nil {
+		return err
+	}
+	r, err := renderer(cluster)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrSchema, err)
+	}
+	if err := s.conn.Exec(ctx, migrationsTable(cluster)); err != nil {
 		return fmt.Errorf("%w: make the table of migrations: %w", ErrSchema, err)
 	}
 	applied, err := s.applied(ctx)
@@ -68,6 +75,10 @@ func (s *Store) Migrate(ctx context.Context) error {
 		}
 	}
 	for _, m := range all {
+		stmts, err := m.statements(r) // rendered even if applied: what comes later may name its tables
+		if err != nil {
+			return fmt.Errorf("%w: %w", ErrSchema, err)
+		}
 		sum, done := applied[m.number]
 		if done && sum != m.sum {
 			return daemon.Hint(fmt.Errorf("%w: migration %s was applied in another form", ErrSchema, m.name), "use the release that made this database, or another database")
@@ -75,11 +86,11 @@ func (s *Store) Migrate(ctx context.Context) error {
 		if done {
 			continue
 		}
-		if err := s.apply(ctx, m); err != nil {
+		if err := s.apply(ctx, m, stmts); err != nil {
 			return err
 		}
 	}
-	return s.retain(ctx)
+	return s.retain(ctx, r)
 }
 
 func (s *Store) applied(ctx context.Context) (map[uint32]string, error) {
@@ -100,17 +111,14 @@ func (s *Store) applied(ctx context.Context) (map[uint32]string, error) {
 	return out, rows.Err()
 }
 
-func (s *Store) apply(ctx context.Context, m migration) error {
-	for stmt := range strings.SplitSeq(m.sql, ";\n") {
-		if stmt = strings.TrimSpace(stmt); stmt == "" {
-			continue
-		}
+func (s *Store) apply(ctx context.Context, m migration, stmts []string) error {
+	for _, stmt := range stmts {
 		for _, create := range []string{"CREATE TABLE ", "CREATE VIEW ", "CREATE MATERIALIZED VIEW "} {
 			if strings.HasPrefix(stmt, create) {
 				stmt = create + "IF NOT EXISTS " + stmt[len(create):]
 			}
 		}
-		if err := s.conn.Exec(ctx, strings.TrimSuffix(stmt, ";")); err != nil {
+		if err := s.conn.Exec(ctx, stmt); err != nil {
 			return fmt.Errorf("%w: apply migration %s: %w", ErrSchema, m.name, err)
 		}
 	}
@@ -121,7 +129,7 @@ func (s *Store) apply(ctx context.Context, m migration) error {
 }
 
 // retain sets how long the tables keep rows.
-func (s *Store) retain(ctx context.Context) error {
+func (s *Store) retain(ctx context.Context, r *rendering) error {
 	for _, t := range []struct {
 		table, column string
 		keep          time.Duration
@@ -129,17 +137,20 @@ func (s *Store) retain(ctx context.Context) error {
 		{"alerts_raw", "time", s.cfg.Retention}, {"alert_events_raw", "alert_time", s.cfg.Retention}, {"changes_raw", "time", s.cfg.Retention},
 		{"alerts_minute", "minute", s.cfg.Rollups}, {"alerts_hour", "hour", s.cfg.Rollups},
 	} {
-		var now string
+		var now, on string
+		if r != nil {
+			t.table, on = t.table+localSuffix, r.on()
+		}
 		if err := s.conn.QueryRow(ctx, "SELECT engine_full FROM system.tables WHERE database = currentDatabase() AND name = $1", t.table).Scan(&now); err != nil {
 			return fmt.Errorf("%w: look up table %s: %w", ErrSchema, t.table, err)
 		}
 		want := fmt.Sprintf("TTL toDateTime(%s) + toIntervalSecond(%d)", t.column, int64(t.keep/time.Second))
-		stmt := "ALTER TABLE " + t.table + " MODIFY " + want
+		stmt := "ALTER TABLE " + t.table + on + " MODIFY " + want
 		switch {
 		case t.keep == 0 && !strings.Contains(now, " TTL "), t.keep != 0 && strings.Contains(now, want):
 			continue
 		case t.keep == 0:
-			stmt = "ALTER TABLE " + t.table + " REMOVE TTL"
+			stmt = "ALTER TABLE " + t.table + on + " REMOVE TTL"
 		}
 		if err := s.conn.Exec(ctx, stmt); err != nil {
 			return fmt.Errorf("%w: set retention of %s: %w", ErrSchema, t.table, err)

@@ -55,7 +55,7 @@ func run() int {
 		if err := b.Ensure(ctx); err != nil {
 			return err
 		}
-		store, err := clickhouse.Open(ctx, cfg.ClickHouse)
+		store, err := clickhouse.OpenCluster(ctx, cfg.ClickHouse)
 		if err != nil {
 			return err
 		}
