@@ -230,6 +230,74 @@ func TestMySQL(t *testing.T) {
 			t.Errorf("got %v", err)
 		}
 	})
+	t.Run("without TLS", func(t *testing.T) { // by the hash of mysql_native_password
+		m := notifytest.Message()
+		a := *m.Alert
+		a.ID[0] = 11
+		m.Alert = &a
+		if err := notifier(t, func(c *Config) { c.TLS = false }).Notify(t.Context(), []notify.Message{m}); err != nil {
+			t.Fatal(err)
+		}
+		if n := db.one(t, "SELECT count(*) FROM gyre_alerts WHERE id LIKE '0b%'"); n != "1" {
+			t.Errorf("%s rows", n)
+		}
+	})
+	t.Run("another name than the certificate's", func(t *testing.T) {
+		_, port, _ := net.SplitHostPort(addr)
+		err := notifier(t, func(c *Config) { c.Address = net.JoinHostPort("localhost", port) }).Notify(t.Context(), []notify.Message{notifytest.Message()})
+		if err == nil || bus.IsPermanent(err) || !strings.Contains(err.Error(), "localhost") {
+			t.Errorf("got %v", err)
+		}
+	})
+	t.Run("a session that the server ended", func(t *testing.T) {
+		n := notifier(t, func(*Config) {})
+		send := func(id byte) error {
+			m := notifytest.Message()
+			a := *m.Alert
+			a.ID[0] = id
+			m.Alert = &a
+			return n.Notify(t.Context(), []notify.Message{m})
+		}
+		if err := send(12); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := db.query(t.Context(), "KILL USER gyre"); err != nil { // all its sessions but this one
+			t.Fatal(err)
+		}
+		if err := send(13); err == nil || bus.IsPermanent(err) {
+			t.Errorf("the first attempt: %v, want a transient error", err)
+		}
+		if err := send(13); err != nil {
+			t.Errorf("the second attempt: %v", err)
+		}
+	})
+	t.Run("a statement that waits", func(t *testing.T) { // for a lock, until its context ends; the next goes through
+		held, release := context.WithCancel(t.Context())
+		locked := make(chan error, 1)
+		go func() {
+			_, err := db.query(held, "LOCK TABLES gyre_alerts WRITE; SELECT SLEEP(120)")
+			locked <- err
+		}()
+		tick := time.NewTicker(20 * time.Millisecond)
+		defer tick.Stop()
+		for db.one(t, "SELECT count(*) FROM information_schema.processlist WHERE info LIKE 'SELECT SLEEP(120)%'") == "0" {
+			<-tick.C
+		}
+		n := notifier(t, func(c *Config) { c.Create = false })
+		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+		defer cancel()
+		if err := n.Notify(ctx, []notify.Message{notifytest.Message()}); !errors.Is(err, context.DeadlineExceeded) || bus.IsPermanent(err) {
+			t.Errorf("got %v", err)
+		}
+		release()
+		<-locked
+		if _, err := db.query(t.Context(), "KILL USER gyre"); err != nil {
+			t.Fatal(err)
+		}
+		if err := n.Notify(t.Context(), []notify.Message{notifytest.Message()}); err != nil {
+			t.Error(err)
+		}
+	})
 	t.Run("refused row", func(t *testing.T) {
 		if _, err := db.query(t.Context(), "ALTER TABLE gyre_alerts ADD CONSTRAINT nobad CHECK (node <> 'bad')"); err != nil {
 			t.Fatal(err)

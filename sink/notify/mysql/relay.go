@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"time"
 )
 
 // relay stands between the client library and the server, on a loopback port that takes one connection. It reads what the server
@@ -101,6 +102,9 @@ func (r *relay) refused() error {
 	defer r.mu.Unlock()
 	return r.err
 }
+
+// finish has the relay end when what the client has sent is passed on, or soon anyway.
+func (r *relay) finish() { _ = r.server.SetDeadline(time.Now().Add(closeTime)) }
 
 // Close ends both connections.
 func (r *relay) Close() {

@@ -73,7 +73,13 @@ func (s *session) exec(ctx context.Context, statement string) (err error) {
 // idle reports whether the session was not used for long.
 func (s *session) idle() bool { return time.Since(s.used) > maxIdle }
 
+// closeTime bounds how long the end of a session may take.
+const closeTime = time.Second
+
+// close ends the session as servers want it: otherwise they log a warning. It does not wait for the server.
 func (s *session) close() {
+	_ = s.conn.Conn.SetWriteDeadline(time.Now().Add(closeTime))
+	_, _ = s.conn.Conn.Write([]byte{1, 0, 0, 0, client.ComQuit}) // its failure means that the connection has ended already
+	s.relay.finish()
 	s.conn.Close()
-	s.relay.Close()
 }
