@@ -131,6 +131,9 @@ func (s *Store) Describe(ctx context.Context, table string) ([]Column, error) {
 				_ = rows.Close()
 				return nil, queryError(err)
 			}
+			if strings.HasPrefix(c.Type, "Enum8(") {
+				c.Type = "Enum8" // the meaning lists the names
+			}
 			var ok bool
 			if c.Meaning, ok = means[t.Name+"."+c.Name]; !ok {
 				c.Meaning = means[c.Name]
