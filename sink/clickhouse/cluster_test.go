@@ -123,3 +123,36 @@ func TestClusterSchemaIsNotMixed(t *testing.T) {
 		t.Error("a name that is none is taken")
 	}
 }
+
+// TestDDLByHand: after the printed statements have been run there is nothing left to apply.
+func TestDDLByHand(t *testing.T) {
+	srv := server(t)
+	list, err := clickhouse.DDL("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, stmt := range list {
+		exec(t, srv, stmt)
+	}
+	const records = "SELECT count(), max(applied_at) FROM schema_migrations"
+	cfg := clickhouse.DefaultConfig()
+	cfg.DSN = daemon.NewSecret(srv.DSN())
+	s, err := clickhouse.Open(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = s.Close() }()
+	before := one(t, s, records)
+	if err := s.Migrate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if after := one(t, s, records); after != before {
+		t.Errorf("migrations were applied again: %s, then %s", before, after)
+	}
+	if err := s.InsertAlerts(t.Context(), alerts(0, 3)); err != nil {
+		t.Fatal(err)
+	}
+	if got := one(t, s, "SELECT count() FROM alerts"); got != "3" {
+		t.Errorf("%s alerts", got)
+	}
+}
