@@ -63,6 +63,13 @@ func TestRendering(t *testing.T) {
 			t.Errorf("%s became %q", bad, got)
 		}
 	}
+	r, _ := newRendering("c")
+	if _, err := r.statement(made); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := r.statement("ALTER TABLE t MODIFY COLUMN node String TTL at"); err == nil {
+		t.Errorf("a column's TTL became %q", got)
+	}
 }
 
 func FuzzRendering(f *testing.F) {
