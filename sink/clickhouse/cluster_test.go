@@ -156,3 +156,32 @@ func TestDDLByHand(t *testing.T) {
 		t.Errorf("%s alerts", got)
 	}
 }
+
+// TestLaterMigrationsParse has a real server parse the cluster's form of what migrations may hold beside what there is today.
+func TestLaterMigrationsParse(t *testing.T) {
+	list, err := clickhouse.RenderForTest("fleet", `-- Counts per hour.
+CREATE TABLE hours (hour DateTime('UTC') COMMENT 'start (UTC)', node String, ids AggregateFunction(uniqExact, UUID))
+ENGINE = AggregatingMergeTree() ORDER BY (hour, node) SETTINGS non_replicated_deduplication_window = 9 COMMENT 'rows; per hour';
+CREATE TABLE alerts_raw (id UUID, time DateTime, node String) ENGINE = ReplacingMergeTree ORDER BY id TTL time + toIntervalDay(1);
+CREATE MATERIALIZED VIEW hours_fill TO hours AS WITH 1 AS one SELECT toStartOfHour(time) AS hour, node, uniqExactState(id) AS ids FROM alerts_raw GROUP BY hour, node;
+INSERT INTO hours SELECT toStartOfHour(time), node, uniqExactState(id) FROM alerts_raw FINAL GROUP BY ALL;
+CREATE VIEW per_hour (hour DateTime, alerts UInt64) AS SELECT hour, uniqExactMerge(ids) FROM hours GROUP BY hour;
+ALTER TABLE hours COMMENT COLUMN node 'host, as it names itself', COMMENT COLUMN ids 'distinct', MODIFY COMMENT 'counts';
+ALTER TABLE hours MODIFY COLUMN node COMMENT 'host';
+ALTER TABLE hours MODIFY SETTING non_replicated_deduplication_window = 10;
+ALTER TABLE per_hour MODIFY COMMENT 'for people';
+DROP VIEW IF EXISTS per_hour;
+`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(list) != 14 {
+		t.Errorf("%d statements:\n%s", len(list), strings.Join(list, ";\n"))
+	}
+	srv := server(t)
+	for _, stmt := range list {
+		if err := clickhouse.ExecForTest(t.Context(), srv.DSN(), "EXPLAIN AST "+stmt); err != nil {
+			t.Errorf("%v\n%s", err, stmt)
+		}
+	}
+}
