@@ -34,6 +34,7 @@ var (
 	orderClause   = regexp.MustCompile(`(?i)\bORDER\s+BY\s*`)
 	firstSource   = regexp.MustCompile(`(?i)\bFROM\s+(\w+)`)
 	viewTarget    = regexp.MustCompile(`(?is)^\s*TO\s+(\w+)`)
+	columnTTL     = regexp.MustCompile(`\bTTL\b`)
 	columnCommand = regexp.MustCompile(`(?i)^(?:ADD|DROP|MODIFY|RENAME|COMMENT|CLEAR)\s+COLUMN\b`)
 )
 
@@ -161,6 +162,9 @@ func (r *rendering) alter(name, rest string) ([]string, error) {
 	var columns []string
 	for _, c := range splitTop(rest) {
 		if columnCommand.MatchString(c) {
+			if columnTTL.MatchString(c) {
+				return nil, fmt.Errorf("table %s: a Distributed table has no TTL of a column: %s", name, c)
+			}
 			columns = append(columns, c)
 		}
 	}

@@ -123,3 +123,65 @@ func TestClusterSchemaIsNotMixed(t *testing.T) {
 		t.Error("a name that is none is taken")
 	}
 }
+
+// TestDDLByHand: after the printed statements have been run there is nothing left to apply.
+func TestDDLByHand(t *testing.T) {
+	srv := server(t)
+	list, err := clickhouse.DDL("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, stmt := range list {
+		exec(t, srv, stmt)
+	}
+	const records = "SELECT count(), max(applied_at) FROM schema_migrations"
+	cfg := clickhouse.DefaultConfig()
+	cfg.DSN = daemon.NewSecret(srv.DSN())
+	s, err := clickhouse.Open(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = s.Close() }()
+	before := one(t, s, records)
+	if err := s.Migrate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if after := one(t, s, records); after != before {
+		t.Errorf("migrations were applied again: %s, then %s", before, after)
+	}
+	if err := s.InsertAlerts(t.Context(), alerts(0, 3)); err != nil {
+		t.Fatal(err)
+	}
+	if got := one(t, s, "SELECT count() FROM alerts"); got != "3" {
+		t.Errorf("%s alerts", got)
+	}
+}
+
+// TestLaterMigrationsParse has a real server parse the cluster's form of what migrations may hold beside what there is today.
+func TestLaterMigrationsParse(t *testing.T) {
+	list, err := clickhouse.RenderForTest("fleet", `-- Counts per hour.
+CREATE TABLE hours (hour DateTime('UTC') COMMENT 'start (UTC)', node String, ids AggregateFunction(uniqExact, UUID))
+ENGINE = AggregatingMergeTree() ORDER BY (hour, node) SETTINGS non_replicated_deduplication_window = 9 COMMENT 'rows; per hour';
+CREATE TABLE alerts_raw (id UUID, time DateTime, node String) ENGINE = ReplacingMergeTree ORDER BY id TTL time + toIntervalDay(1);
+CREATE MATERIALIZED VIEW hours_fill TO hours AS WITH 1 AS one SELECT toStartOfHour(time) AS hour, node, uniqExactState(id) AS ids FROM alerts_raw GROUP BY hour, node;
+INSERT INTO hours SELECT toStartOfHour(time), node, uniqExactState(id) FROM alerts_raw FINAL GROUP BY ALL;
+CREATE VIEW per_hour (hour DateTime, alerts UInt64) AS SELECT hour, uniqExactMerge(ids) FROM hours GROUP BY hour;
+ALTER TABLE hours COMMENT COLUMN node 'host, as it names itself', COMMENT COLUMN ids 'distinct', MODIFY COMMENT 'counts';
+ALTER TABLE hours MODIFY COLUMN node COMMENT 'host';
+ALTER TABLE hours MODIFY SETTING non_replicated_deduplication_window = 10;
+ALTER TABLE per_hour MODIFY COMMENT 'for people';
+DROP VIEW IF EXISTS per_hour;
+`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(list) != 14 {
+		t.Errorf("%d statements:\n%s", len(list), strings.Join(list, ";\n"))
+	}
+	srv := server(t)
+	for _, stmt := range list {
+		if err := clickhouse.ExecForTest(t.Context(), srv.DSN(), "EXPLAIN AST "+stmt); err != nil {
+			t.Errorf("%v\n%s", err, stmt)
+		}
+	}
+}

@@ -60,14 +60,14 @@ func OpenCluster(ctx context.Context, cfg ClusterConfig) (*Store, error) {
 }
 
 // shardSettings adds what a Distributed table needs to a DSN that does not say otherwise: an insert waits for the shards,
-// and subqueries read all of them.
+// subqueries read all of them, and rows that a migration copies go where the sharding key says.
 func shardSettings(dsn string) (string, error) {
 	u, err := url.Parse(dsn)
 	if err != nil {
 		return "", daemon.Hint(errors.New("clickhouse.dsn cannot be parsed"), "use the form clickhouse://user:password@host:9000/database")
 	}
 	q := u.Query()
-	for name, value := range map[string]string{"distributed_foreground_insert": "1", "distributed_product_mode": "global"} {
+	for name, value := range map[string]string{"distributed_foreground_insert": "1", "distributed_product_mode": "global", "parallel_distributed_insert_select": "0"} {
 		if !q.Has(name) {
 			q.Set(name, value)
 		}

@@ -63,6 +63,13 @@ func TestRendering(t *testing.T) {
 			t.Errorf("%s became %q", bad, got)
 		}
 	}
+	r, _ := newRendering("c")
+	if _, err := r.statement(made); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := r.statement("ALTER TABLE t MODIFY COLUMN node String TTL at"); err == nil {
+		t.Errorf("a column's TTL became %q", got)
+	}
 }
 
 func FuzzRendering(f *testing.F) {
@@ -101,7 +108,7 @@ func TestSchemaKind(t *testing.T) {
 
 func TestShardSettings(t *testing.T) {
 	got, err := shardSettings("clickhouse://u:p%40@h:9000/d?distributed_product_mode=allow&x=1")
-	if want := "clickhouse://u:p%40@h:9000/d?distributed_foreground_insert=1&distributed_product_mode=allow&x=1"; err != nil || got != want {
+	if want := "clickhouse://u:p%40@h:9000/d?distributed_foreground_insert=1&distributed_product_mode=allow&parallel_distributed_insert_select=0&x=1"; err != nil || got != want {
 		t.Errorf("%s, %v", got, err)
 	}
 	if _, err := shardSettings("clickhouse://u:%zz@h"); err == nil || strings.Contains(err.Error(), "zz") {
