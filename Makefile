@@ -7,7 +7,7 @@ VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 LDFLAGS := -s -w -X github.com/gyre-sec/gyre/daemon.version=$(VERSION)
 GOTEST ?= go test
 
-.PHONY: docs help up build test race lint fmt tidy generate check-generate fuzz bench kernel-test e2e deps deps-test down clean
+.PHONY: docs help up build test race lint fmt tidy generate check-generate fuzz bench bench-overhead kernel-test e2e deps deps-test down clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-16s %s\n", $$1, $$2}'
@@ -40,6 +40,9 @@ e2e: build ## run the end-to-end tests (as root)
 bench: build ## measure: hot paths, then the pipeline end to end (as root)
 	@go test -run '^$$' -bench . -benchmem ./schemas/... ./bus/... ./collector/... ./enricher/... ./evaluator/... ./sink/...
 	@go run ./gyre/bench
+
+bench-overhead: build ## measure what capture costs programs, on this kernel and by instructions in a VM (as root, about 7 minutes)
+	@go run ./gyre/bench/overhead
 
 fuzz: ## run every fuzz target for FUZZTIME (default 30s)
 	@deploy/fuzz.sh

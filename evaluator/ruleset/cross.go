@@ -109,8 +109,7 @@ func (c *compiler) crossing(d *defined, s *Step, piece rule.Text, earlier []stri
 		return
 	}
 	x := cross{refs: map[string]Ref{}}
-	var visit func(ast.Expr) bool
-	visit = func(e ast.Expr) bool {
+	visit := func(e ast.Expr) bool {
 		name, ok := celenv.DottedName(e)
 		if !ok {
 			return false

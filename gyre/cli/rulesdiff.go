@@ -173,10 +173,10 @@ func meanings(files []rulesv1.File) (map[string]string, error) {
 		var text strings.Builder
 		text.WriteString(string(rule.Format(rule.File{Rules: []rule.Rule{r.Rule}})) + r.Form)
 		for _, x := range r.Except() {
-			text.WriteString(fmt.Sprintf("\nexcept %s: %s", x.Name, x.Condition.Value))
+			fmt.Fprintf(&text, "\nexcept %s: %s", x.Name, x.Condition.Value)
 		}
 		if t := r.Throttle; t != nil {
-			text.WriteString(fmt.Sprintf("\nthrottle %s", t.Window))
+			fmt.Fprintf(&text, "\nthrottle %s", t.Window)
 			for _, k := range r.ThrottleKey {
 				text.WriteString(" " + k.Name)
 			}

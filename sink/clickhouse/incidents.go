@@ -131,8 +131,7 @@ func process(execID string) string {
 // group finds what belongs together. The alerts are in the order of time.
 func group(alerts []IncidentAlert) []Incident {
 	parent := make([]int, len(alerts))
-	var root func(int) int
-	root = func(i int) int {
+	root := func(i int) int {
 		for parent[i] != i {
 			parent[i] = parent[parent[i]]
 			i = parent[i]

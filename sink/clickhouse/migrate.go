@@ -134,8 +134,11 @@ func (s *Store) retain(ctx context.Context, r *rendering) error {
 		table, column string
 		keep          time.Duration
 	}{
-		{"alerts_raw", "time", s.cfg.Retention}, {"alert_events_raw", "alert_time", s.cfg.Retention}, {"changes_raw", "time", s.cfg.Retention},
-		{"alerts_minute", "minute", s.cfg.Rollups}, {"alerts_hour", "hour", s.cfg.Rollups},
+		{"alerts_raw", "time", s.cfg.Retention},
+		{"alert_events_raw", "alert_time", s.cfg.Retention},
+		{"changes_raw", "time", s.cfg.Retention},
+		{"alerts_minute", "minute", s.cfg.Rollups},
+		{"alerts_hour", "hour", s.cfg.Rollups},
 	} {
 		var now, on string
 		if r != nil {
