@@ -29,4 +29,32 @@ extern void *bpf_rdonly_cast(const void *obj, u32 btf_id) __ksym __attribute__((
 		v_;                                              \
 	})
 
+/*
+ * Several fields near the start of a structure, where there are no plain loads: one read of its first bytes instead of one for each
+ * field. A field that another kernel has further behind is read by itself.
+ */
+#define HEAD 80
+struct head {
+	u64 words[HEAD / 8];
+};
+
+/* Reads the first bytes of what is at p, if LOAD_OF will want them. */
+static __always_inline void read_head(struct head *h, const void *p)
+{
+	if (!bpf_rdonly_cast && bpf_probe_read_kernel(h, sizeof(*h), p))
+		__builtin_memset(h, 0, sizeof(*h));
+}
+
+#define LOAD_OF(head, type, p, field)                                           \
+	({                                                                      \
+		u32 at_ = bpf_core_field_offset(type, field);                   \
+		typeof(((type *)0)->field) w_;                                  \
+                                                                                \
+		if (!bpf_rdonly_cast && at_ <= HEAD - sizeof(w_))               \
+			w_ = *(typeof(w_) *)((void *)(head)->words + at_);      \
+		else                                                            \
+			w_ = LOAD(type, p, field);                              \
+		w_;                                                             \
+	})
+
 #endif

@@ -50,7 +50,10 @@ static long walk_part(u32 i, struct walk *w)
 
 	if (d == w->root_dentry && m == w->root_mnt)
 		return 1;
-	struct dentry *parent = LOAD(struct dentry, d, d_parent);
+	struct head head;
+
+	read_head(&head, d);
+	struct dentry *parent = LOAD_OF(&head, struct dentry, d, d_parent);
 
 	if (!parent)
 		return 1;
@@ -76,7 +79,7 @@ static long walk_part(u32 i, struct walk *w)
 		w->mnt_root = LOAD(struct vfsmount, m, mnt_root);
 		return 0;
 	}
-	if (!prepend(w, LOAD(struct dentry, d, d_name.name), LOAD(struct dentry, d, d_name.len)))
+	if (!prepend(w, LOAD_OF(&head, struct dentry, d, d_name.name), LOAD_OF(&head, struct dentry, d, d_name.len)))
 		return 1;
 	w->dentry = parent;
 	return 0;
@@ -196,6 +199,8 @@ static __always_inline bool is_memfd(const unsigned char *dentry_name)
 
 static __always_inline void load_node(struct node *n, struct file *f)
 {
+	struct head head;
+
 	__builtin_memset(n, 0, sizeof(*n));
 	n->path.mnt = LOAD(struct file, f, f_path.mnt);
 	n->path.dentry = LOAD(struct file, f, f_path.dentry);
@@ -204,20 +209,24 @@ static __always_inline void load_node(struct node *n, struct file *f)
 	n->inode = LOAD(struct file, f, f_inode);
 	if (!n->inode)
 		return;
-	n->ino = LOAD(struct inode, n->inode, i_ino);
-	n->mode = LOAD(struct inode, n->inode, i_mode);
-	struct super_block *sb = LOAD(struct inode, n->inode, i_sb);
+	read_head(&head, n->inode);
+	n->ino = LOAD_OF(&head, struct inode, n->inode, i_ino);
+	n->mode = LOAD_OF(&head, struct inode, n->inode, i_mode);
+	struct super_block *sb = LOAD_OF(&head, struct inode, n->inode, i_sb);
 
 	n->dev = LOAD(struct super_block, sb, s_dev);
 	u64 magic = LOAD(struct super_block, sb, s_magic);
 
 	if (magic == OVERLAYFS_MAGIC && in_upper(n->inode))
 		n->flags |= GYRE_FILE_UPPER;
-	if (!d || LOAD(struct dentry, d, d_hash.pprev))
+	if (!d)
+		return;
+	read_head(&head, d);
+	if (LOAD_OF(&head, struct dentry, d, d_hash.pprev))
 		return; /* it has its name */
-	if (magic == TMPFS_MAGIC && is_memfd(LOAD(struct dentry, d, d_name.name)))
+	if (magic == TMPFS_MAGIC && is_memfd(LOAD_OF(&head, struct dentry, d, d_name.name)))
 		n->flags |= GYRE_FILE_MEMFD | GYRE_FILE_DELETED;
-	else if (d != LOAD(struct dentry, d, d_parent))
+	else if (d != LOAD_OF(&head, struct dentry, d, d_parent))
 		n->flags |= GYRE_FILE_DELETED;
 }
 
