@@ -128,13 +128,18 @@ func New(cfg Config, b *bus.Bus, store *clickhouse.Store, w io.Writer, log *slog
 // Ready tells whether every output consumes. An output whose service is away is ready: its alerts wait.
 func (s *Sink) Ready() error {
 	var errs []error
-	if s.storage != nil {
-		errs = append(errs, s.storage.worker.Ready())
-	}
 	for _, o := range s.outputs {
 		errs = append(errs, o.worker.Ready())
 	}
 	return errors.Join(errs...)
+}
+
+// StoreReady tells whether alerts are stored in ClickHouse, and if not why, with a remedy.
+func (s *Sink) StoreReady() error {
+	if s.storage == nil {
+		return nil
+	}
+	return s.storage.Ready()
 }
 
 // Run runs all outputs until ctx ends.

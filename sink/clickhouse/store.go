@@ -11,6 +11,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	ch "github.com/ClickHouse/clickhouse-go/v2"
@@ -57,12 +58,25 @@ func (c Config) Validate() error {
 type Store struct {
 	conn driver.Conn
 	cfg  Config
-	// Version is the server's.
-	Version string
+	addr string
+
+	version atomic.Pointer[string]
 }
 
 // Open connects and refuses a server that is too old, naming its version.
 func Open(ctx context.Context, cfg Config) (*Store, error) {
+	s, err := Prepare(cfg)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.Check(ctx); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
+// Prepare returns a Store that connects when it is used first; the server may be away. Follow it by [Store.Check].
+func Prepare(cfg Config) (*Store, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("clickhouse configuration: %w", err)
 	}
@@ -81,15 +95,29 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrConnect, err)
 	}
-	v, err := conn.ServerVersion()
+	return &Store{conn: conn, cfg: cfg, addr: fmt.Sprint(opts.Addr)}, nil
+}
+
+// Check connects and refuses a server that is too old with [embedded.ErrTooOld].
+func (s *Store) Check(ctx context.Context) error {
+	if err := s.conn.Ping(ctx); err != nil {
+		return daemon.Hint(fmt.Errorf("%w at %s: %w", ErrConnect, s.addr, err), Diagnose(err).Remedy)
+	}
+	v, err := s.conn.ServerVersion()
 	if err != nil {
-		return nil, errors.Join(daemon.Hint(fmt.Errorf("%w at %v: %w", ErrConnect, opts.Addr, err), "start the server, or correct clickhouse.dsn"), conn.Close())
+		return daemon.Hint(fmt.Errorf("%w at %s: %w", ErrConnect, s.addr, err), Diagnose(err).Remedy)
 	}
-	s := &Store{conn: conn, cfg: cfg, Version: fmt.Sprintf("%d.%d.%d", v.Version.Major, v.Version.Minor, v.Version.Patch)}
-	if err := embedded.CheckVersion(s.Version, fmt.Sprintf("the server at %v", opts.Addr)); err != nil {
-		return nil, errors.Join(err, conn.Close())
+	version := fmt.Sprintf("%d.%d.%d", v.Version.Major, v.Version.Minor, v.Version.Patch)
+	s.version.Store(&version)
+	return embedded.CheckVersion(version, "the server at "+s.addr)
+}
+
+// Version is the server's, "" if it was not reached yet.
+func (s *Store) Version() string {
+	if v := s.version.Load(); v != nil {
+		return *v
 	}
-	return s, conn.Ping(ctx)
+	return ""
 }
 
 // Ready tells whether the server answers.
