@@ -19,3 +19,6 @@ func ExecForTest(ctx context.Context, dsn, sql string) error {
 	defer func() { _ = conn.Close() }()
 	return conn.Exec(ctx, sql)
 }
+
+// ByRowsForTest makes a Store insert row by row, as it does over HTTP.
+func ByRowsForTest(s *Store) { s.native = nil }

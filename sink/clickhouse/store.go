@@ -11,6 +11,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -60,6 +61,8 @@ type Store struct {
 	cfg  Config
 	addr string
 
+	native  *native   // nil if inserts go over conn
+	columns sync.Pool // of *columns
 	version atomic.Pointer[string]
 }
 
@@ -95,7 +98,7 @@ func Prepare(cfg Config) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrConnect, err)
 	}
-	return &Store{conn: conn, cfg: cfg, addr: fmt.Sprint(opts.Addr)}, nil
+	return &Store{conn: conn, cfg: cfg, addr: fmt.Sprint(opts.Addr), native: newNative(opts)}, nil
 }
 
 // Check connects and refuses a server that is too old with [embedded.ErrTooOld].
@@ -131,4 +134,9 @@ func (s *Store) Ready() error {
 }
 
 // Close closes the connections.
-func (s *Store) Close() error { return s.conn.Close() }
+func (s *Store) Close() error {
+	if s.native != nil {
+		s.native.close()
+	}
+	return s.conn.Close()
+}

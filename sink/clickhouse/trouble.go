@@ -7,6 +7,7 @@ import (
 	"strings"
 	"syscall"
 
+	chgo "github.com/ClickHouse/ch-go"
 	ch "github.com/ClickHouse/clickhouse-go/v2"
 
 	"github.com/gyre-sec/gyre/sink/clickhouse/embedded"
@@ -138,6 +139,7 @@ var troubles = map[int32]Trouble{ // never changed
 // Diagnose says what an error of the Store's methods means. Of nil it is [StateOK].
 func Diagnose(err error) Trouble {
 	var e *ch.Exception
+	var n *chgo.Exception
 	var wait net.Error
 	var op *net.OpError
 	switch {
@@ -146,7 +148,9 @@ func Diagnose(err error) Trouble {
 	case errors.Is(err, errRow):
 		return Trouble{State: StateFailing, Remedy: remedyRow, Row: true, Split: true}
 	case errors.As(err, &e):
-		return ofServer(e)
+		return ofServer(e.Code, e.Message)
+	case errors.As(err, &n):
+		return ofServer(int32(n.Code), n.Message)
 	case errors.Is(err, ErrSchema), errors.Is(err, embedded.ErrTooOld):
 		return Trouble{State: StateSchema, Remedy: remedySchema}
 	case errors.Is(err, ErrConnect), errors.As(err, &op) && op.Op == "dial":
@@ -159,19 +163,19 @@ func Diagnose(err error) Trouble {
 }
 
 // ofServer reads the server's code. Where the code is that of the outermost of several errors, the text names the cause.
-func ofServer(e *ch.Exception) Trouble {
-	t, known := troubles[e.Code]
+func ofServer(code int32, text string) Trouble {
+	t, known := troubles[code]
 	switch {
-	case strings.Contains(e.Message, syscall.ENOSPC.Error()), strings.Contains(strings.ToLower(e.Message), "no space left"):
+	case strings.Contains(text, syscall.ENOSPC.Error()), strings.Contains(strings.ToLower(text), "no space left"):
 		t = Trouble{State: StateDiskFull, Name: t.Name, Remedy: remedyDisk}
-	case strings.Contains(e.Message, "Read-only file system"):
+	case strings.Contains(text, "Read-only file system"):
 		t = Trouble{State: StateReadOnly, Name: t.Name, Remedy: "mount the file system of the ClickHouse data for writing again, after a look at the kernel's log"}
-	case e.Code == 252 && strings.Contains(e.Message, "partitions for single INSERT"):
+	case code == 252 && strings.Contains(text, "partitions for single INSERT"):
 		t.Split = true // alerts of more than 100 days
 	case !known:
 		t = Trouble{State: StateFailing, Remedy: remedyServer, Unknown: true, Split: true}
 	}
-	t.Code = e.Code
+	t.Code = code
 	return t
 }
 
