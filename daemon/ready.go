@@ -19,6 +19,8 @@ type PartStatus struct {
 	Name  string `json:"name"`
 	Ready bool   `json:"ready"`
 	Error string `json:"error,omitempty"`
+	// Remedy is what the error knows of one.
+	Remedy string `json:"remedy,omitempty"`
 }
 
 func newReadiness() *Readiness { return &Readiness{phase: "starting"} }
@@ -47,7 +49,7 @@ func (r *Readiness) Check() ([]PartStatus, bool) {
 	for _, c := range checks {
 		s := PartStatus{Name: c.name, Ready: true}
 		if err := c.fn(); err != nil {
-			s.Ready, s.Error, all = false, err.Error(), false
+			s.Ready, s.Error, s.Remedy, all = false, err.Error(), Remedy(err), false
 		}
 		list = append(list, s)
 	}

@@ -26,10 +26,15 @@ func TestMain(m *testing.M) {
 // startClickHouse starts a real server, and returns it with a store that reaches it through a gate.
 func startClickHouse(t testing.TB) (*embedded.Server, *clickhouse.Store, *gate) {
 	t.Helper()
+	return startClickHouseIn(t, t.TempDir())
+}
+
+func startClickHouseIn(t testing.TB, dir string) (*embedded.Server, *clickhouse.Store, *gate) {
+	t.Helper()
 	if _, err := embedded.Fetch(t.Context(), bustest.Log()); err != nil {
 		t.Fatalf("fetch ClickHouse: %v", err)
 	}
-	srv, err := embedded.Start(t.Context(), embedded.Config{Dir: t.TempDir()}, bustest.Log())
+	srv, err := embedded.Start(t.Context(), embedded.Config{Dir: dir}, bustest.Log())
 	if err != nil {
 		t.Fatal(err)
 	}

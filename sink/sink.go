@@ -25,15 +25,15 @@ import (
 
 // Config of the sink.
 type Config struct {
-	ClickHouse clickhouse.ClusterConfig `yaml:"clickhouse" doc:"where alerts are stored"`
-	BatchRows  int                      `yaml:"batch_rows" doc:"alerts in one insert at the most"`
-	BatchWait  time.Duration            `yaml:"batch_wait" doc:"how long an alert waits for others before it is stored"`
-	Stdout     StdoutConfig             `yaml:"stdout" doc:"the output stdout in short: alerts as lines on standard output"`
-	Outputs    []Output                 `yaml:"outputs" doc:"where alerts are sent; docs/outputs.md has an example of each type"`
-	Route      route.Route              `yaml:"route" doc:"which outputs get which alerts, and how they are grouped; without it each output gets all that it matches"`
-	Intervals  []route.IntervalConfig   `yaml:"intervals" doc:"times that routes name"`
-	Inhibit    []route.InhibitConfig    `yaml:"inhibit" doc:"alerts that are not notified while another is recent"`
-	Ingest     ingest.Config            `yaml:"ingest" doc:"an HTTP endpoint for alerts of existing Falco nodes"`
+	ClickHouse clickhouse.Config      `yaml:"clickhouse" doc:"where alerts are stored"`
+	BatchRows  int                    `yaml:"batch_rows" doc:"alerts in one insert at the most"`
+	BatchWait  time.Duration          `yaml:"batch_wait" doc:"how long an alert waits for others before it is stored"`
+	Stdout     StdoutConfig           `yaml:"stdout" doc:"the output stdout in short: alerts as lines on standard output"`
+	Outputs    []Output               `yaml:"outputs" doc:"where alerts are sent; docs/outputs.md has an example of each type"`
+	Route      route.Route            `yaml:"route" doc:"which outputs get which alerts, and how they are grouped; without it each output gets all that it matches"`
+	Intervals  []route.IntervalConfig `yaml:"intervals" doc:"times that routes name"`
+	Inhibit    []route.InhibitConfig  `yaml:"inhibit" doc:"alerts that are not notified while another is recent"`
+	Ingest     ingest.Config          `yaml:"ingest" doc:"an HTTP endpoint for alerts of existing Falco nodes"`
 }
 
 // StdoutConfig is an output named stdout.
@@ -44,7 +44,7 @@ type StdoutConfig struct {
 
 // DefaultConfig stores, and notifies nobody.
 func DefaultConfig() Config {
-	return Config{ClickHouse: clickhouse.ClusterConfig{Config: clickhouse.DefaultConfig()}, BatchRows: 5000, BatchWait: 200 * time.Millisecond}
+	return Config{ClickHouse: clickhouse.DefaultConfig(), BatchRows: 5000, BatchWait: 200 * time.Millisecond}
 }
 
 // Validate checks the configuration.
@@ -128,13 +128,18 @@ func New(cfg Config, b *bus.Bus, store *clickhouse.Store, w io.Writer, log *slog
 // Ready tells whether every output consumes. An output whose service is away is ready: its alerts wait.
 func (s *Sink) Ready() error {
 	var errs []error
-	if s.storage != nil {
-		errs = append(errs, s.storage.worker.Ready())
-	}
 	for _, o := range s.outputs {
 		errs = append(errs, o.worker.Ready())
 	}
 	return errors.Join(errs...)
+}
+
+// StoreReady tells whether alerts are stored in ClickHouse, and if not why, with a remedy.
+func (s *Sink) StoreReady() error {
+	if s.storage == nil {
+		return nil
+	}
+	return s.storage.Ready()
 }
 
 // Run runs all outputs until ctx ends.

@@ -18,9 +18,9 @@ import (
 
 // storage is the consumer that stores alerts in ClickHouse.
 type storage struct {
+	*condition
 	cfg    Config
 	store  *clickhouse.Store
-	log    *slog.Logger
 	worker *bus.Worker
 	rows   chan item
 	stored prometheus.Counter
@@ -32,9 +32,16 @@ type item struct {
 	a alertv1.Alert
 }
 
+// batchBytes bounds the alerts of one insert, in bytes as they came.
+const batchBytes = 32 << 20
+
 func newStorage(cfg Config, b *bus.Bus, store *clickhouse.Store, log *slog.Logger, reg prometheus.Registerer) (*storage, error) {
+	c, err := newCondition(log, reg)
+	if err != nil {
+		return nil, err
+	}
 	s := &storage{
-		cfg: cfg, store: store, log: log, rows: make(chan item),
+		condition: c, cfg: cfg, store: store, rows: make(chan item),
 		stored: prometheus.NewCounter(prometheus.CounterOpts{Name: "gyre_sink_stored_total", Help: "Alerts that ClickHouse has taken, repetitions included."}),
 		failed: prometheus.NewCounter(prometheus.CounterOpts{Name: "gyre_sink_insert_errors_total", Help: "Inserts that failed and were tried again."}),
 	}
@@ -47,7 +54,7 @@ func newStorage(cfg Config, b *bus.Bus, store *clickhouse.Store, log *slog.Logge
 	return s, nil
 }
 
-// run brings the schema up and then stores until ctx ends. Outputs do not wait for it.
+// run brings the schema up and then stores until ctx ends. Outputs do not wait for it, and its trouble does not end them.
 func (s *storage) run(ctx context.Context) error {
 	if err := s.migrate(ctx); err != nil || ctx.Err() != nil {
 		return err
@@ -55,24 +62,27 @@ func (s *storage) run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return s.worker.Run(ctx) })
 	g.Go(func() error { return s.insertLoop(ctx) })
+	g.Go(func() error { s.watch(ctx); return nil })
 	return g.Wait()
 }
 
-// schemaTries is how often in a row a server that answers must refuse the schema before that is believed: a connection that breaks in the
-// middle looks the same.
-const schemaTries = 3
+// schemaPause is how long to wait before a schema that does not fit is looked at again: only people change that.
+const schemaPause = 10 * time.Second
 
-// migrate brings the schema up, trying again while the server is away. A schema that does not fit ends it.
+// migrate brings the schema up, trying again until ctx ends.
 func (s *storage) migrate(ctx context.Context) error {
 	policy := backoff.NewExponentialBackOff()
 	policy.MaxInterval = 10 * time.Second
-	refused := 0
 	_, err := backoff.Retry(ctx, func() (struct{}, error) {
-		err := s.store.Migrate(ctx)
-		if !errors.Is(err, clickhouse.ErrSchema) || s.store.Ready() != nil {
-			refused = 0
-		} else if refused++; refused == schemaTries {
-			return struct{}{}, backoff.Permanent(err)
+		err := s.store.Check(ctx)
+		if err == nil {
+			err = s.store.Migrate(ctx)
+		}
+		if ctx.Err() != nil {
+			return struct{}{}, err
+		}
+		if s.set(err).State == clickhouse.StateSchema {
+			err = &backoff.RetryAfterError{Duration: schemaPause}
 		}
 		return struct{}{}, err
 	}, backoff.WithBackOff(policy), backoff.WithMaxElapsedTime(0), backoff.WithMaxTries(0))
@@ -80,6 +90,33 @@ func (s *storage) migrate(ctx context.Context) error {
 		return nil
 	}
 	return err
+}
+
+// probeEvery is how often the server is asked whether it is there, which quiet streams would not tell.
+const probeEvery = 5 * time.Second
+
+// watch notices a server that is away while there is nothing to store, and that it is back, until ctx ends.
+func (s *storage) watch(ctx context.Context) {
+	tick := time.NewTicker(probeEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		if err := s.store.Ready(); ctx.Err() == nil {
+			s.probe(err)
+		}
+	}
+}
+
+// Ready tells whether alerts are taken from the stream and stored.
+func (s *storage) Ready() error {
+	if err := s.ready(); err != nil {
+		return err
+	}
+	return s.worker.Ready()
 }
 
 // collect decodes an alert and hands it to the insert loop, which settles it.
@@ -100,6 +137,7 @@ func (s *storage) collect(ctx context.Context, d *bus.Delivery) error {
 // insertLoop gathers alerts and stores them; they are acknowledged after that.
 func (s *storage) insertLoop(ctx context.Context) error {
 	var batch []item
+	size := 0
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for {
@@ -111,50 +149,13 @@ func (s *storage) insertLoop(ctx context.Context) error {
 			if batch = append(batch, it); len(batch) == 1 {
 				timer.Reset(s.cfg.BatchWait)
 			}
-			if len(batch) < s.cfg.BatchRows {
+			if size += len(it.d.Data); len(batch) < s.cfg.BatchRows && size < batchBytes {
 				continue
 			}
 		case <-timer.C:
 		}
 		s.flush(ctx, batch)
-		batch = batch[:0]
-	}
-}
-
-// flush stores a batch, trying again until ctx ends; then the alerts are given back.
-func (s *storage) flush(ctx context.Context, batch []item) {
-	if len(batch) == 0 {
-		return
-	}
-	alerts := make([]alertv1.Alert, len(batch))
-	for i := range batch {
-		alerts[i] = batch[i].a
-	}
-	policy := backoff.NewExponentialBackOff()
-	policy.InitialInterval, policy.MaxInterval = 100*time.Millisecond, 10*time.Second
-	down := false
-	_, err := backoff.Retry(ctx, func() (struct{}, error) {
-		err := s.store.InsertAlerts(ctx, alerts)
-		if err != nil {
-			s.failed.Inc()
-			if !down && ctx.Err() == nil {
-				s.log.Warn("clickhouse does not take alerts", "err", err)
-				down = true
-			}
-		}
-		return struct{}{}, err
-	}, backoff.WithBackOff(policy), backoff.WithMaxElapsedTime(0), backoff.WithMaxTries(0))
-	for _, it := range batch {
-		if err != nil {
-			it.d.Retry(0)
-			continue
-		}
-		it.d.Ack()
-	}
-	if err == nil {
-		s.stored.Add(float64(len(batch)))
-		if down {
-			s.log.Info("clickhouse takes alerts again")
-		}
+		clear(batch)
+		batch, size = batch[:0], 0
 	}
 }

@@ -26,6 +26,7 @@ type status struct {
 	Instance *instanceStatus    `json:"instance,omitempty"`
 	Rules    *rulesStatus       `json:"rules,omitempty"`
 	Events   *eventsStatus      `json:"events,omitempty"`
+	Store    *storeStatus       `json:"store,omitempty"`
 	Streams  []bus.StreamStatus `json:"streams"`
 	// RuleSets are the current versions in the bucket, which evaluators may have refused.
 	RuleSets []versionInfo `json:"rule_sets,omitempty"`
@@ -130,6 +131,8 @@ func (s *status) fromMetrics(ctx context.Context, info instance.Info) error {
 	}
 	s.Events.Spool = spoolOf(families)
 	s.Correlation = correlationOf(families)
+	s.Store = storeOf(families)
+	s.Store.explain(ctx, info)
 	for _, m := range families["gyre_collector_lost_events_total"].GetMetric() {
 		if n := uint64(value(m)); n > 0 {
 			s.Events.Lost[label(m, "reason")] += n
@@ -225,6 +228,7 @@ func (a *app) writeStatus(s *status) error {
 		}
 		e.Spool.write(&b)
 	}
+	s.Store.write(&b)
 	s.Correlation.write(&b)
 	b.WriteString("\nSTREAM     MESSAGES        BYTES  OLDEST     CONSUMER            LAG  UNACKED  REDELIVERED\n")
 	for _, st := range s.Streams {

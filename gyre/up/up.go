@@ -152,11 +152,25 @@ func (u *pipeline) startClickHouse(ctx context.Context, d *daemon.Daemon) error 
 		return err
 	}
 	u.info.ClickHouse = dsn
-	if u.store, err = clickhouse.OpenCluster(ctx, cfg); err != nil {
+	if u.store, err = clickhouse.Prepare(cfg); err != nil {
 		return err
 	}
 	d.OnStop("clickhouse", func(context.Context) error { return u.store.Close() })
-	return u.store.Migrate(ctx)
+	if err = u.store.Check(ctx); err == nil {
+		err = u.store.Migrate(ctx)
+	}
+	if err != nil { // the sink tries again; everything else works meanwhile
+		d.Log.Warn("alerts are not stored", "err", err, "remedy", daemon.Remedy(err))
+	}
+	return nil
+}
+
+// storeVersion says which ClickHouse stores alerts.
+func (u *pipeline) storeVersion() string {
+	if v := u.store.Version(); v != "" {
+		return v
+	}
+	return "not reached yet"
 }
 
 func (u *pipeline) startStages(_ context.Context, d *daemon.Daemon) error {
@@ -179,6 +193,7 @@ func (u *pipeline) startStages(_ context.Context, d *daemon.Daemon) error {
 	d.Go("evaluator", ev.Run)
 	d.Go("enricher", en.Run)
 	d.Ready("sink", s.Ready)
+	d.Ready("store", s.StoreReady)
 	d.Ready("evaluator", ev.Ready)
 	d.Ready("enricher", en.Ready)
 	u.banner(ev.Rules())
@@ -229,9 +244,9 @@ func (u *pipeline) banner(r evaluator.Info) {
 	fmt.Fprintf(w, "gyre %s\n", daemon.Version().Version)
 	fmt.Fprintf(w, "data      %s\n", where)
 	if u.ch != nil {
-		fmt.Fprintf(w, "storage   ClickHouse %s (%s)\n", u.store.Version, u.ch.What())
+		fmt.Fprintf(w, "storage   ClickHouse %s (%s)\n", u.storeVersion(), u.ch.What())
 	} else {
-		fmt.Fprintf(w, "storage   ClickHouse %s\n", u.store.Version)
+		fmt.Fprintf(w, "storage   ClickHouse %s\n", u.storeVersion())
 	}
 	fmt.Fprintf(w, "rules     %d loaded, digest %.19s\n", r.Count, r.Digest)
 	flag := ""

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	chgo "github.com/ClickHouse/ch-go"
 	ch "github.com/ClickHouse/clickhouse-go/v2"
 	"github.com/google/uuid"
 
@@ -19,27 +20,67 @@ import (
 const alertColumns = "id, time, rule_id, rule, priority, source, node, output, tags, mitre, ruleset, pid, process, exe, cmdline, cwd, exec_id, uid, user, login_uid, login_user, " +
 	"container_id, container_name, image, k8s_ns, k8s_pod, event_type, event_seq, boot_id, fields, lineage"
 
+// insertTime bounds an insert on the server; insertWait is how long the answer is waited for.
+const (
+	insertTime = 60 * time.Second
+	insertWait = 90 * time.Second
+)
+
 // InsertAlerts stores alerts in one insert. It may be repeated, in this or another
 // grouping: ids that are stored already change nothing that readers see.
 func (s *Store) InsertAlerts(ctx context.Context, alerts []alertv1.Alert) error {
 	if len(alerts) == 0 {
 		return nil
 	}
-	ctx = ch.Context(ctx, ch.WithSettings(ch.Settings{"async_insert": 0, "insert_deduplication_token": token(alerts), "max_execution_time": 60}))
-	batch, err := s.conn.PrepareBatch(ctx, "INSERT INTO alerts_raw ("+alertColumns+")")
+	ctx, cancel := context.WithTimeout(ctx, insertWait)
+	defer cancel()
+	insert := s.insertColumns
+	if s.native == nil {
+		insert = s.insertRows
+	}
+	if err := insert(ctx, alerts); err != nil {
+		return fmt.Errorf("insert %d alerts: %w", len(alerts), err)
+	}
+	return s.insertEvents(ctx, alerts)
+}
+
+// insertSettings of an insert that may be repeated. Rows of one id within an insert are left to the view and to merges: the server would
+// sort and compare them before it answers, which costs more than all the rest of the insert.
+func insertSettings(alerts []alertv1.Alert) ch.Settings {
+	return ch.Settings{"async_insert": 0, "insert_deduplication_token": token(alerts), "max_execution_time": int(insertTime / time.Second), "optimize_on_insert": 0}
+}
+
+// insertColumns sends columns over a connection for inserts.
+func (s *Store) insertColumns(ctx context.Context, alerts []alertv1.Alert) error {
+	c, _ := s.columns.Get().(*columns)
+	if c == nil {
+		c = newColumns()
+	}
+	defer s.columns.Put(c)
+	defer c.reset()
+	for i := range alerts {
+		c.add(&alerts[i])
+	}
+	q := chgo.Query{Body: "INSERT INTO alerts_raw (" + alertColumns + ") VALUES", Input: c.input}
+	for k, v := range insertSettings(alerts) {
+		q.Settings = append(q.Settings, chgo.Setting{Key: k, Value: fmt.Sprint(v), Important: false})
+	}
+	return s.native.do(ctx, q)
+}
+
+// insertRows sends rows with the client for queries, as over HTTP.
+func (s *Store) insertRows(ctx context.Context, alerts []alertv1.Alert) error {
+	batch, err := s.conn.PrepareBatch(ch.Context(ctx, ch.WithSettings(insertSettings(alerts))), "INSERT INTO alerts_raw ("+alertColumns+")")
 	if err != nil {
-		return fmt.Errorf("prepare insert of %d alerts: %w", len(alerts), err)
+		return err
 	}
 	for i := range alerts {
 		if err := batch.Append(row(&alerts[i])...); err != nil {
 			_ = batch.Abort()
-			return fmt.Errorf("insert alert %s: %w", alerts[i].ID, err)
+			return fmt.Errorf("alert %s: %w", alerts[i].ID, err)
 		}
 	}
-	if err := batch.Send(); err != nil {
-		return fmt.Errorf("insert %d alerts: %w", len(alerts), err)
-	}
-	return s.insertEvents(ctx, alerts)
+	return batch.Send()
 }
 
 // token is the same for the same alerts in the same order.

@@ -98,9 +98,9 @@ func TestClusterDDL(t *testing.T) {
 // TestClusterSchemaIsNotMixed: the tables of one server stay as they are, and a server outside of any cluster refuses a cluster's form.
 func TestClusterSchemaIsNotMixed(t *testing.T) {
 	srv := server(t)
-	cfg := clickhouse.ClusterConfig{Config: clickhouse.DefaultConfig(), Cluster: "fleet"}
-	cfg.DSN = daemon.NewSecret(srv.DSN())
-	s, err := clickhouse.OpenCluster(t.Context(), cfg)
+	cfg := clickhouse.DefaultConfig()
+	cfg.DSN, cfg.Cluster = daemon.NewSecret(srv.DSN()), "fleet"
+	s, err := clickhouse.Open(t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,55 +9,8 @@ import (
 	"regexp"
 	"strings"
 
-	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
-
 	"github.com/gyre-sec/gyre/daemon"
 )
-
-// ClusterConfig says where ClickHouse is, one server or a cluster.
-type ClusterConfig struct {
-	Config  `yaml:",inline"`
-	Cluster string `yaml:"cluster" doc:"cluster of the server, as in system.clusters: tables are replicated and spread over its shards; none means one server"`
-}
-
-// Validate checks the configuration.
-func (c ClusterConfig) Validate() error {
-	if c.Cluster == "" {
-		return c.Config.Validate()
-	}
-	_, err := newRendering(c.Cluster)
-	return errors.Join(err, c.Config.Validate())
-}
-
-// clusterConn is a connection whose schema is that of a cluster.
-type clusterConn struct {
-	driver.Conn
-	name string
-}
-
-// OpenCluster is [Open] for a server of a cluster, if one is configured: [Store.Migrate] makes the cluster's schema, and
-// an insert returns when the shards have the rows.
-func OpenCluster(ctx context.Context, cfg ClusterConfig) (*Store, error) {
-	if err := cfg.Validate(); err != nil {
-		return nil, fmt.Errorf("clickhouse configuration: %w", err)
-	}
-	if cfg.Cluster == "" {
-		return Open(ctx, cfg.Config)
-	}
-	dsn, err := cfg.DSN.Resolve()
-	if err != nil {
-		return nil, fmt.Errorf("read clickhouse dsn: %w", err)
-	}
-	if dsn, err = shardSettings(dsn); err != nil {
-		return nil, err
-	}
-	cfg.DSN = daemon.NewSecret(dsn)
-	s, err := Open(ctx, cfg.Config)
-	if s != nil && s.conn != nil {
-		s.conn = clusterConn{s.conn, cfg.Cluster}
-	}
-	return s, err
-}
 
 // shardSettings adds what a Distributed table needs to a DSN that does not say otherwise: an insert waits for the shards,
 // subqueries read all of them, and rows that a migration copies go where the sharding key says.
@@ -81,10 +34,8 @@ var distributedEngine = regexp.MustCompile(`^Distributed\('?([^',]+)'?`)
 // cluster returns the cluster whose schema the database has or is to have, "" for that of one server. A database with the
 // other kind of schema than is configured is refused with [ErrSchema].
 func (s *Store) cluster(ctx context.Context) (string, error) {
-	var engine, want string
-	if c, ok := s.conn.(clusterConn); ok {
-		want = c.name
-	}
+	var engine string
+	want := s.cfg.Cluster
 	err := s.conn.QueryRow(ctx, "SELECT engine_full FROM system.tables WHERE database = currentDatabase() AND name = 'alerts_raw'").Scan(&engine)
 	if errors.Is(err, sql.ErrNoRows) {
 		return want, nil

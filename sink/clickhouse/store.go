@@ -11,6 +11,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	ch "github.com/ClickHouse/clickhouse-go/v2"
@@ -35,6 +37,7 @@ type Config struct {
 	DSN          daemon.Secret `yaml:"dsn" doc:"server, as clickhouse://user:password@host:9000/database; none means the embedded one of gyre up"`
 	Retention    time.Duration `yaml:"retention" doc:"how long alerts, their events and changes are kept; 0 keeps them for ever"`
 	Rollups      time.Duration `yaml:"retention_rollups" doc:"how long the numbers of alerts by minute and hour are kept; 0 keeps them for ever"`
+	Cluster      string        `yaml:"cluster" doc:"cluster of the server, as in system.clusters: tables are replicated and spread over its shards; none means one server"`
 	QueryTimeout time.Duration `yaml:"query_timeout" doc:"how long a question may take on the server"`
 }
 
@@ -53,25 +56,46 @@ func (c Config) Validate() error {
 	if c.QueryTimeout < time.Second {
 		return fmt.Errorf("query_timeout is %s, want at least 1s", c.QueryTimeout)
 	}
-	return nil
+	_, err := renderer(c.Cluster)
+	return err
 }
 
 // Store is a connection pool to one database.
 type Store struct {
 	conn driver.Conn
 	cfg  Config
-	// Version is the server's.
-	Version string
+	addr string
+
+	native  *native   // nil if inserts go over conn
+	columns sync.Pool // of *columns
+	version atomic.Pointer[string]
 }
 
 // Open connects and refuses a server that is too old, naming its version.
 func Open(ctx context.Context, cfg Config) (*Store, error) {
+	s, err := Prepare(cfg)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.Check(ctx); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
+// Prepare returns a Store that connects when it is used first; the server may be away. Follow it by [Store.Check].
+func Prepare(cfg Config) (*Store, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("clickhouse configuration: %w", err)
 	}
 	dsn, err := cfg.DSN.Resolve()
 	if err != nil {
 		return nil, fmt.Errorf("read clickhouse dsn: %w", err)
+	}
+	if cfg.Cluster != "" {
+		if dsn, err = shardSettings(dsn); err != nil {
+			return nil, err
+		}
 	}
 	opts, err := ch.ParseDSN(dsn)
 	if err != nil {
@@ -84,15 +108,29 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrConnect, err)
 	}
-	v, err := conn.ServerVersion()
+	return &Store{conn: conn, cfg: cfg, addr: fmt.Sprint(opts.Addr), native: newNative(opts)}, nil
+}
+
+// Check connects and refuses a server that is too old with [embedded.ErrTooOld].
+func (s *Store) Check(ctx context.Context) error {
+	if err := s.conn.Ping(ctx); err != nil {
+		return daemon.Hint(fmt.Errorf("%w at %s: %w", ErrConnect, s.addr, err), Diagnose(err).Remedy)
+	}
+	v, err := s.conn.ServerVersion()
 	if err != nil {
-		return nil, errors.Join(daemon.Hint(fmt.Errorf("%w at %v: %w", ErrConnect, opts.Addr, err), "start the server, or correct clickhouse.dsn"), conn.Close())
+		return daemon.Hint(fmt.Errorf("%w at %s: %w", ErrConnect, s.addr, err), Diagnose(err).Remedy)
 	}
-	s := &Store{conn: conn, cfg: cfg, Version: fmt.Sprintf("%d.%d.%d", v.Version.Major, v.Version.Minor, v.Version.Patch)}
-	if err := embedded.CheckVersion(s.Version, fmt.Sprintf("the server at %v", opts.Addr)); err != nil {
-		return nil, errors.Join(err, conn.Close())
+	version := fmt.Sprintf("%d.%d.%d", v.Version.Major, v.Version.Minor, v.Version.Patch)
+	s.version.Store(&version)
+	return embedded.CheckVersion(version, "the server at "+s.addr)
+}
+
+// Version is the server's, "" if it was not reached yet.
+func (s *Store) Version() string {
+	if v := s.version.Load(); v != nil {
+		return *v
 	}
-	return s, conn.Ping(ctx)
+	return ""
 }
 
 // Ready tells whether the server answers.
@@ -106,4 +144,9 @@ func (s *Store) Ready() error {
 }
 
 // Close closes the connections.
-func (s *Store) Close() error { return s.conn.Close() }
+func (s *Store) Close() error {
+	if s.native != nil {
+		s.native.close()
+	}
+	return s.conn.Close()
+}

@@ -55,17 +55,17 @@ func run() int {
 		if err := b.Ensure(ctx); err != nil {
 			return err
 		}
-		store, err := clickhouse.OpenCluster(ctx, cfg.ClickHouse)
+		store, err := clickhouse.Prepare(cfg.ClickHouse)
 		if err != nil {
 			return err
 		}
 		d.OnStop("clickhouse", func(context.Context) error { return store.Close() })
-		d.Ready("clickhouse", store.Ready)
 		s, err := sink.New(cfg, b, store, os.Stdout, d.Log, d.Metrics)
 		if err != nil {
 			return err
 		}
 		d.Ready("sink", s.Ready)
+		d.Ready("store", s.StoreReady)
 		d.Go("sink", s.Run)
 		return nil
 	})
