@@ -8,30 +8,26 @@ import (
 	"github.com/cenkalti/backoff/v5"
 
 	"github.com/gyre-sec/gyre/bus"
-	"github.com/gyre-sec/gyre/schemas/alertv1"
 	"github.com/gyre-sec/gyre/sink/clickhouse"
 )
 
 // flush stores a batch, trying again until ctx ends; then the alerts that are not stored are given back. An alert whose content the server
 // refuses goes to DEAD.
-func (s *storage) flush(ctx context.Context, batch []item) {
-	if len(batch) == 0 {
-		return
-	}
+func (s *storage) flush(ctx context.Context, b *batch) {
 	policy := backoff.NewExponentialBackOff()
 	policy.InitialInterval, policy.MaxInterval = 100*time.Millisecond, 10*time.Second
 	tries := 0
 	_, _ = backoff.Retry(ctx, func() (struct{}, error) { // the only error left is that ctx has ended
 		tries++
 		var err error
-		batch, err = s.attempt(ctx, batch, tries)
+		b, err = s.attempt(ctx, b, tries)
 		if ctx.Err() == nil {
 			s.set(err)
 		}
 		return struct{}{}, err
 	}, backoff.WithBackOff(policy), backoff.WithMaxElapsedTime(0), backoff.WithMaxTries(0))
-	for _, it := range batch {
-		it.d.Retry(0)
+	if b != nil {
+		b.retry()
 	}
 }
 
@@ -42,109 +38,113 @@ const (
 	heldRows = 16
 )
 
-// attempt stores what it can of a batch, and returns what is left with the reason.
-func (s *storage) attempt(ctx context.Context, batch []item, tries int) ([]item, error) {
-	err := s.insert(ctx, batch)
+// attempt stores what it can of a batch, and returns what is left, nil for nothing, with the reason.
+func (s *storage) attempt(ctx context.Context, b *batch, tries int) (*batch, error) {
+	err := s.insert(ctx, b)
 	t := clickhouse.Diagnose(err)
 	switch {
 	case err == nil:
 		return nil, nil
 	case !t.Split, !t.Row && tries < splitTries && t.State != clickhouse.StateSlow:
-		return batch, err
+		return b, err
 	}
 	p := parts{s: s}
-	if len(batch) == 1 {
-		p.single(batch[0], err, t)
+	if b.len() == 1 {
+		p.single(b, err, t)
 	} else {
-		p.halves(ctx, batch)
+		p.halves(ctx, b)
 	}
-	return p.settle(ctx)
+	p.settle(ctx)
+	if p.left.len() == 0 {
+		return nil, nil
+	}
+	return &p.left, p.err
 }
 
 // insert stores alerts and acknowledges them.
-func (s *storage) insert(ctx context.Context, batch []item) error {
-	alerts := make([]alertv1.Alert, len(batch))
-	for i := range batch {
-		alerts[i] = batch[i].a
-	}
-	if err := s.store.InsertAlerts(ctx, alerts); err != nil {
+func (s *storage) insert(ctx context.Context, b *batch) error {
+	if err := s.store.InsertAlerts(ctx, b.alerts); err != nil {
 		s.failed.Inc()
 		return err
 	}
-	for _, it := range batch {
-		it.d.Ack()
+	for _, d := range b.deliveries {
+		d.Ack()
 	}
-	s.stored.Add(float64(len(batch)))
+	s.stored.Add(float64(b.len()))
 	return nil
 }
 
-// parts stores a batch that is refused as a whole, in ever smaller parts, to find the rows that are the cause.
+// parts stores a batch that is refused as a whole, in ever smaller parts, to find the alerts that are the cause.
 type parts struct {
 	s       *storage
 	taken   int
 	refused []refusal
-	left    []item
+	left    batch
 	err     error // why the rest is left
 }
 
-// refusal is a row that was refused alone.
+// refusal is a batch of one alert that was refused.
 type refusal struct {
-	item
+	*batch
 	err     error
 	unknown bool
 }
 
-func (p *parts) halves(ctx context.Context, batch []item) {
-	mid := len(batch) / 2
-	p.part(ctx, batch[:mid])
-	p.part(ctx, batch[mid:])
+func (p *parts) halves(ctx context.Context, b *batch) {
+	mid := b.len() / 2
+	p.part(ctx, b.part(0, mid))
+	p.part(ctx, b.part(mid, b.len()))
 }
 
-func (p *parts) part(ctx context.Context, batch []item) {
+func (p *parts) part(ctx context.Context, b *batch) {
 	if p.err != nil {
-		p.left = append(p.left, batch...)
+		p.left.add(b)
 		return
 	}
-	err := p.s.insert(ctx, batch)
+	err := p.s.insert(ctx, b)
 	t := clickhouse.Diagnose(err)
 	switch {
 	case err == nil:
-		p.taken += len(batch)
+		p.taken += b.len()
 	case !t.Split:
-		p.left, p.err = append(p.left, batch...), err
-	case len(batch) > 1:
-		p.halves(ctx, batch)
+		p.leave(b, err)
+	case b.len() > 1:
+		p.halves(ctx, b)
 	default:
-		p.single(batch[0], err, t)
+		p.single(b, err, t)
 	}
 }
 
-// single notes that a row was refused alone.
-func (p *parts) single(it item, err error, t clickhouse.Trouble) {
+func (p *parts) leave(b *batch, err error) {
+	p.left.add(b)
+	p.err = err
+}
+
+// single notes that an alert was refused alone.
+func (p *parts) single(b *batch, err error, t clickhouse.Trouble) {
 	if !t.Row && !t.Unknown {
-		p.left, p.err = append(p.left, it), err
+		p.leave(b, err)
 		return
 	}
-	if p.refused = append(p.refused, refusal{it, err, t.Unknown}); p.taken == 0 && len(p.refused) >= heldRows {
+	if p.refused = append(p.refused, refusal{b, err, t.Unknown}); p.taken == 0 && len(p.refused) >= heldRows {
 		p.err = err
 	}
 }
 
-// settle dead-letters the refused rows, unless nothing tells that the server takes others; it returns what is left.
-func (p *parts) settle(ctx context.Context) ([]item, error) {
+// settle dead-letters the refused alerts, unless nothing tells that the server takes others: those are left.
+func (p *parts) settle(ctx context.Context) {
 	for _, r := range p.refused {
 		err := r.err
 		if p.taken > 0 && r.unknown { // once more, now that others are taken
-			if err = p.s.insert(ctx, []item{r.item}); err == nil {
+			if err = p.s.insert(ctx, r.batch); err == nil {
 				continue
 			}
 		}
 		t := clickhouse.Diagnose(err)
 		if t.Row && (p.taken > 0 || len(p.refused) < heldRows) || t.Unknown && p.taken > 0 {
-			r.d.Fail(ctx, bus.Permanent(fmt.Errorf("clickhouse refuses the alert: %w", err)))
+			r.deliveries[0].Fail(ctx, bus.Permanent(fmt.Errorf("clickhouse refuses the alert: %w", err)))
 			continue
 		}
-		p.left, p.err = append(p.left, r.item), err
+		p.leave(r.batch, err)
 	}
-	return p.left, p.err
 }

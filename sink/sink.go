@@ -27,6 +27,7 @@ import (
 type Config struct {
 	ClickHouse clickhouse.Config      `yaml:"clickhouse" doc:"where alerts are stored"`
 	BatchRows  int                    `yaml:"batch_rows" doc:"alerts in one insert at the most"`
+	Inserts    int                    `yaml:"inserts" doc:"inserts under way at once; each has a batch of at most batch_rows and 32 MiB in memory"`
 	BatchWait  time.Duration          `yaml:"batch_wait" doc:"how long an alert waits for others before it is stored"`
 	Stdout     StdoutConfig           `yaml:"stdout" doc:"the output stdout in short: alerts as lines on standard output"`
 	Outputs    []Output               `yaml:"outputs" doc:"where alerts are sent; docs/outputs.md has an example of each type"`
@@ -44,7 +45,7 @@ type StdoutConfig struct {
 
 // DefaultConfig stores, and notifies nobody.
 func DefaultConfig() Config {
-	return Config{ClickHouse: clickhouse.DefaultConfig(), BatchRows: 5000, BatchWait: 200 * time.Millisecond}
+	return Config{ClickHouse: clickhouse.DefaultConfig(), BatchRows: 10_000, Inserts: 2, BatchWait: 200 * time.Millisecond}
 }
 
 // Validate checks the configuration.
@@ -52,6 +53,9 @@ func (c Config) Validate() error {
 	var errs []error
 	if c.BatchRows < 1 || c.BatchRows > 100_000 {
 		errs = append(errs, fmt.Errorf("batch_rows is %d, want 1 to 100000", c.BatchRows))
+	}
+	if c.Inserts < 1 || c.Inserts > 8 {
+		errs = append(errs, fmt.Errorf("inserts is %d, want 1 to 8", c.Inserts))
 	}
 	if c.BatchWait <= 0 || c.BatchWait > 10*time.Second {
 		errs = append(errs, fmt.Errorf("batch_wait is %s, want above 0 and at most 10s", c.BatchWait))

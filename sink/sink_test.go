@@ -105,7 +105,7 @@ func newFixture(t testing.TB) *fixture {
 func (f *fixture) run(cfg Config) (*Sink, func()) {
 	f.t.Helper()
 	def := DefaultConfig()
-	cfg.ClickHouse, cfg.BatchRows, cfg.BatchWait = def.ClickHouse, def.BatchRows, def.BatchWait
+	cfg.ClickHouse, cfg.BatchRows, cfg.Inserts, cfg.BatchWait = def.ClickHouse, def.BatchRows, def.Inserts, def.BatchWait
 	s, err := New(cfg, f.bus, f.store, f.t.Output(), bustest.Log(), prometheus.NewRegistry())
 	if err != nil {
 		f.t.Fatal(err)

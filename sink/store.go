@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
@@ -12,7 +13,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/gyre-sec/gyre/bus"
-	"github.com/gyre-sec/gyre/schemas/alertv1"
 	"github.com/gyre-sec/gyre/sink/clickhouse"
 )
 
@@ -22,18 +22,14 @@ type storage struct {
 	cfg    Config
 	store  *clickhouse.Store
 	worker *bus.Worker
-	rows   chan item
 	stored prometheus.Counter
 	failed prometheus.Counter
-}
 
-type item struct {
-	d *bus.Delivery
-	a alertv1.Alert
+	mu        sync.Mutex
+	gathering *batch      // nil if nothing waits
+	full      chan *batch // to the insert loops
+	used      chan *batch
 }
-
-// batchBytes bounds the alerts of one insert, in bytes as they came.
-const batchBytes = 32 << 20
 
 func newStorage(cfg Config, b *bus.Bus, store *clickhouse.Store, log *slog.Logger, reg prometheus.Registerer) (*storage, error) {
 	c, err := newCondition(log, reg)
@@ -41,7 +37,7 @@ func newStorage(cfg Config, b *bus.Bus, store *clickhouse.Store, log *slog.Logge
 		return nil, err
 	}
 	s := &storage{
-		condition: c, cfg: cfg, store: store, rows: make(chan item),
+		condition: c, cfg: cfg, store: store, full: make(chan *batch), used: make(chan *batch, cfg.Inserts+decoders),
 		stored: prometheus.NewCounter(prometheus.CounterOpts{Name: "gyre_sink_stored_total", Help: "Alerts that ClickHouse has taken, repetitions included."}),
 		failed: prometheus.NewCounter(prometheus.CounterOpts{Name: "gyre_sink_insert_errors_total", Help: "Inserts that failed and were tried again."}),
 	}
@@ -49,7 +45,8 @@ func newStorage(cfg Config, b *bus.Bus, store *clickhouse.Store, log *slog.Logge
 		return nil, fmt.Errorf("register sink metrics: %w", err)
 	}
 	s.worker = b.NewWorker(bus.WorkerConfig{
-		Stream: bus.StreamAlerts, Durable: DurablePrefix + clickHouseName, Stage: DurablePrefix + clickHouseName, MaxAckPending: 4 * cfg.BatchRows, PullMessages: 1000, Concurrency: 1,
+		Stream: bus.StreamAlerts, Durable: DurablePrefix + clickHouseName, Stage: DurablePrefix + clickHouseName, MaxAckPending: (cfg.Inserts + 2) * cfg.BatchRows,
+		PullMessages: min(cfg.BatchRows, 5000), Concurrency: decoders,
 	}, s.collect)
 	return s, nil
 }
@@ -60,8 +57,17 @@ func (s *storage) run(ctx context.Context) error {
 		return err
 	}
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return s.worker.Run(ctx) })
-	g.Go(func() error { return s.insertLoop(ctx) })
+	g.Go(func() error {
+		err := s.worker.Run(ctx)
+		if b := s.take(0); b != nil { // gathered after flushLoop looked last
+			b.retry()
+		}
+		return err
+	})
+	for range s.cfg.Inserts {
+		g.Go(func() error { s.insertLoop(ctx); return nil })
+	}
+	g.Go(func() error { s.flushLoop(ctx); return nil })
 	g.Go(func() error { s.watch(ctx); return nil })
 	return g.Wait()
 }
@@ -119,43 +125,15 @@ func (s *storage) Ready() error {
 	return s.worker.Ready()
 }
 
-// collect decodes an alert and hands it to the insert loop, which settles it.
-func (s *storage) collect(ctx context.Context, d *bus.Delivery) error {
-	a, err := alertv1.Unmarshal(d.Data)
-	if err != nil {
-		return bus.Permanent(fmt.Errorf("decode alert: %w", err))
-	}
-	d.Defer()
-	select {
-	case s.rows <- item{d, a}:
-	case <-ctx.Done():
-		d.Retry(0)
-	}
-	return nil
-}
-
-// insertLoop gathers alerts and stores them; they are acknowledged after that.
-func (s *storage) insertLoop(ctx context.Context) error {
-	var batch []item
-	size := 0
-	timer := time.NewTimer(time.Hour)
-	defer timer.Stop()
+// insertLoop stores batches until ctx ends; alerts are acknowledged after that.
+func (s *storage) insertLoop(ctx context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
-			s.flush(ctx, batch)
-			return nil
-		case it := <-s.rows:
-			if batch = append(batch, it); len(batch) == 1 {
-				timer.Reset(s.cfg.BatchWait)
-			}
-			if size += len(it.d.Data); len(batch) < s.cfg.BatchRows && size < batchBytes {
-				continue
-			}
-		case <-timer.C:
+			return
+		case b := <-s.full:
+			s.flush(ctx, b)
+			s.recycle(b)
 		}
-		s.flush(ctx, batch)
-		clear(batch)
-		batch, size = batch[:0], 0
 	}
 }

@@ -11,8 +11,10 @@ import (
 	"time"
 
 	"github.com/gyre-sec/gyre/bus"
+	"github.com/gyre-sec/gyre/daemon"
 	"github.com/gyre-sec/gyre/schemas/alertv1"
 	"github.com/gyre-sec/gyre/schemas/subject"
+	"github.com/gyre-sec/gyre/sink/clickhouse"
 )
 
 var benchRows = flag.Int("store.rows", 500_000, "alerts that BenchmarkStore stores in an iteration")
@@ -21,7 +23,14 @@ var benchRows = flag.Int("store.rows", 500_000, "alerts that BenchmarkStore stor
 // the sink, the NATS server and its client; ClickHouse is another. Run it with -benchtime 1x.
 func BenchmarkStore(b *testing.B) {
 	f := newFixture(b)
-	srv, store, _ := startClickHouse(b)
+	srv, _, _ := startClickHouse(b)
+	cfg := clickhouse.DefaultConfig()
+	cfg.DSN = daemon.NewSecret(srv.DSN()) // not through the gate
+	store, err := clickhouse.Open(b.Context(), cfg)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { _ = store.Close() })
 	if err := store.Migrate(b.Context()); err != nil {
 		b.Fatal(err)
 	}
