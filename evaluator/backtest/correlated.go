@@ -130,7 +130,7 @@ func (r *replay) correlate(j *job) error {
 	return r.windows(len(c.Held) / 2)
 }
 
-// finish takes all signals and moves the windows to the end of the range. Those that are open then could still go either way.
+// finish takes all signals and moves the windows to the time of the latest event. Those that are open then could still go either way.
 func (r *replay) finish() error {
 	c := r.state.Correlated
 	if err := r.windows(len(c.Held)); err != nil || !c.started {
@@ -139,7 +139,7 @@ func (r *replay) finish() error {
 	var found [2][]*alertv1.Alert
 	for i, e := range c.engines {
 		if e != nil {
-			e.Advance(max(c.End, r.state.To.UnixNano()), func(a *alertv1.Alert) { found[i] = append(found[i], a) })
+			e.Advance(c.End, func(a *alertv1.Alert) { found[i] = append(found[i], a) })
 		}
 	}
 	return r.compare(found)
@@ -176,6 +176,14 @@ func (r *replay) windows(n int) error {
 	for i, e := range c.engines {
 		if e != nil {
 			e.Advance(last, func(a *alertv1.Alert) { found[i] = append(found[i], a) })
+		}
+	}
+	for _, b := range c.budgets {
+		if b != nil {
+			for id, n := range b.Evicted {
+				r.state.Forgotten += n
+				delete(b.Evicted, id)
+			}
 		}
 	}
 	c.Held = slices.Clone(c.Held[n:])

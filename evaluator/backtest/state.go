@@ -32,6 +32,8 @@ type State struct {
 	Events   uint64 `json:"events"`
 	Selected uint64 `json:"selected"`
 	Lost     uint64 `json:"lost"`
+	// Forgotten counts the keys of correlation rules that there was no room for.
+	Forgotten uint64 `json:"forgotten,omitempty"`
 	// Took is the time spent.
 	Took time.Duration `json:"took_ns"`
 	// Partial: the replay ended before the range did, for the reason Why.
