@@ -1,6 +1,7 @@
 package backtest_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -242,6 +244,24 @@ func TestCorrelatedDiff(t *testing.T) {
 	}
 	if r.Alerts.After != 6 || sum != 6 {
 		t.Errorf("%d alerts, %d in the timeline", r.Alerts.After, sum)
+	}
+	var page bytes.Buffer
+	if err := r.WriteText(&page); err != nil {
+		t.Fatal(err)
+	}
+	html, err := r.HTML()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, x := range r.Rules {
+		if x.ID == "storm" && (len(x.NewExamples) != 1 || len(x.NewExamples[0].Events) != 4 || len(x.VanishedExamples) != 2) {
+			t.Errorf("examples of storm: %+v", x)
+		}
+	}
+	for _, text := range []string{page.String(), string(html)} {
+		if !strings.Contains(text, "4 times tick") || !strings.Contains(text, "3 times tick") {
+			t.Errorf("the report lacks the storm:\n%s", text)
+		}
 	}
 }
 
