@@ -19,6 +19,8 @@ type JudgeConfig struct {
 	AllFalco bool
 	// Where selects events: those that some rule of it matches. nil selects all.
 	Where *ruleset.Set
+	// Step, if not nil, is called for each match of a step of a correlation rule of set i by the event that v reads.
+	Step func(i int, s *ruleset.Step, v *field.View)
 }
 
 // Judge evaluates batches without publishing anything: the same code as an evaluator's, so the
@@ -62,6 +64,10 @@ func NewJudge(cfg JudgeConfig) *Judge {
 	j.hits = Hits{Event: &j.event, Rules: make([][]*ruleset.Rule, len(cfg.Sets)), j: j}
 	for i, s := range cfg.Sets {
 		j.matchers = append(j.matchers, newMatcher(s, !cfg.AllFalco, func(r *ruleset.Rule) { j.hits.Rules[i] = append(j.hits.Rules[i], r) }))
+		if cfg.Step != nil {
+			m := j.matchers[i]
+			m.engine.Steps(func(s *ruleset.Step) { cfg.Step(i, s, m.view) })
+		}
 	}
 	if cfg.Where != nil {
 		j.where = newMatcher(cfg.Where, false, func(*ruleset.Rule) { j.selected = true })

@@ -7,6 +7,9 @@
 // alerts, ids included, on any number of workers and every time. Throttles are those of a single evaluator that gets
 // every batch in that order and begins with no window open.
 //
+// Steps of correlation rules are matched by the workers too; the windows then get the matches in the order of the times at which the
+// events happened, which they have for their clock.
+//
 // Nothing is published, and no consumer of the pipeline is disturbed.
 package backtest
 
@@ -98,6 +101,12 @@ func Run(ctx context.Context, src Source, cfg Config) (*State, error) {
 	if r.state == nil {
 		r.state = NewState()
 	}
+	if r.state.Correlated == nil { // kept before there was any
+		r.state.Correlated = newCorrelated()
+	}
+	if err := r.state.Correlated.open([2]*ruleset.Set{cfg.Before, cfg.After}); err != nil {
+		return nil, err
+	}
 	r.state.Partial, r.state.Why = false, ""
 	for _, rs := range r.state.Rules {
 		r.alerts[0] += rs.Count[Same] + rs.Count[Vanished]
@@ -112,6 +121,9 @@ func Run(ctx context.Context, src Source, cfg Config) (*State, error) {
 	}
 	started := time.Now()
 	err := r.run(ctx, src, workers)
+	if err == nil && ctx.Err() == nil {
+		err = r.finish()
+	}
 	r.state.Took += time.Since(started)
 	switch {
 	case err != nil:

@@ -33,6 +33,8 @@ type Report struct {
 	Events   uint64 `json:"events"`
 	Selected uint64 `json:"selected"`
 	Lost     uint64 `json:"lost"`
+	// Forgotten counts the keys of correlation rules that there was no room for: their alerts may be missing.
+	Forgotten uint64 `json:"forgotten,omitempty"`
 	// Seconds is how long the replay took, EventsPerSecond its pace.
 	Seconds         float64 `json:"seconds"`
 	EventsPerSecond float64 `json:"events_per_second"`
@@ -116,7 +118,7 @@ const (
 func (s *State) Report(before *SetInfo, after SetInfo, span time.Duration) (*Report, error) {
 	r := &Report{
 		Partial: s.Partial, Why: s.Why, Before: before, After: after, FirstSeq: s.FirstSeq, LastSeq: s.Seq, From: s.From.UTC(), To: s.To.UTC(),
-		Batches: s.Batches, Duplicates: s.Duplicates, Bad: s.Bad, Missing: s.Missing, Events: s.Events, Selected: s.Selected, Lost: s.Lost,
+		Batches: s.Batches, Duplicates: s.Duplicates, Bad: s.Bad, Missing: s.Missing, Events: s.Events, Selected: s.Selected, Lost: s.Lost, Forgotten: s.Forgotten,
 		Seconds: s.Took.Seconds(), Rules: []RuleReport{}, Nodes: []NodeReport{}, Timeline: s.timeline(),
 	}
 	if s.Took > 0 {

@@ -32,6 +32,8 @@ type State struct {
 	Events   uint64 `json:"events"`
 	Selected uint64 `json:"selected"`
 	Lost     uint64 `json:"lost"`
+	// Forgotten counts the keys of correlation rules that there was no room for.
+	Forgotten uint64 `json:"forgotten,omitempty"`
 	// Took is the time spent.
 	Took time.Duration `json:"took_ns"`
 	// Partial: the replay ended before the range did, for the reason Why.
@@ -45,6 +47,8 @@ type State struct {
 	Seen    map[string]*ranges    `json:"seen"`    // numbers of events taken, by node and boot
 	Losses  map[string]bool       `json:"losses"`  // batches that only report losses
 	Windows [2]*evaluator.Windows `json:"windows"` // throttles of Before and After
+
+	Correlated *correlated `json:"correlated"`
 }
 
 type ruleState struct {
@@ -67,6 +71,7 @@ func NewState() *State {
 	return &State{
 		Rules: map[string]*ruleState{}, Nodes: map[string]*nodeState{}, Buckets: map[int64]*[2]uint64{}, Width: int64(time.Second),
 		Seen: map[string]*ranges{}, Losses: map[string]bool{}, Windows: [2]*evaluator.Windows{evaluator.NewWindows(), evaluator.NewWindows()},
+		Correlated: newCorrelated(),
 	}
 }
 
@@ -120,6 +125,9 @@ func (r *replay) take(j *job) error {
 		}
 		at = end
 	}
+	if err := r.correlate(j); err != nil {
+		return err
+	}
 	if limit := r.cfg.maxAlerts(); r.alerts[0] > limit || r.alerts[1] > limit {
 		return fmt.Errorf("%w: over %d", ErrTooMany, limit)
 	}
@@ -155,7 +163,7 @@ func (r *replay) losses(j *job, n *nodeState) error {
 	for i := range j.lost {
 		a := &j.lost[i]
 		before := r.cfg.Before != nil && i == 0
-		r.count(j, n, before)
+		r.count(j.packed.Time.UnixNano(), n, before)
 		if before {
 			continue
 		}
@@ -186,7 +194,7 @@ func (r *replay) event(j *job, n *nodeState, list []match) error {
 				evaluator.AddFolded(m.alert, folded)
 			}
 		}
-		r.count(j, n, m.before)
+		r.count(j.packed.Time.UnixNano(), n, m.before)
 		passed = append(passed, m)
 	}
 	for i := range passed {
@@ -256,13 +264,13 @@ func (rs *ruleState) add(v Verdict, node, key string) {
 	}
 }
 
-// count counts an alert of a side, also over time.
-func (r *replay) count(j *job, n *nodeState, before bool) {
+// count counts an alert of a side, also over time, in nanoseconds since the Unix epoch.
+func (r *replay) count(stored int64, n *nodeState, before bool) {
 	i := side(before)
 	r.alerts[i]++
 	n.Alerts[i]++
 	s := r.state
-	at := j.packed.Time.UnixNano() / s.Width
+	at := stored / s.Width
 	b := s.Buckets[at]
 	if b == nil {
 		b = &[2]uint64{}
@@ -270,7 +278,7 @@ func (r *replay) count(j *job, n *nodeState, before bool) {
 		for len(s.Buckets) > maxBuckets {
 			s.widen()
 		}
-		b = s.Buckets[j.packed.Time.UnixNano()/s.Width]
+		b = s.Buckets[stored/s.Width]
 	}
 	b[i]++
 }

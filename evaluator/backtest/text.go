@@ -28,7 +28,7 @@ func (r *Report) WriteText(w io.Writer) error {
 	for _, x := range []struct {
 		n    uint64
 		what string
-	}{{r.Duplicates, "batches were stored twice and count once"}, {r.Bad, "batches do not decode"}, {r.Missing, "messages of the range are gone"}, {r.Lost, "events were lost on nodes"}} {
+	}{{r.Duplicates, "batches were stored twice and count once"}, {r.Bad, "batches do not decode"}, {r.Missing, "messages of the range are gone"}, {r.Lost, "events were lost on nodes"}, {r.Forgotten, "keys of correlation rules were forgotten for lack of room"}} {
 		if x.n > 0 {
 			fmt.Fprintf(&b, "           %d %s\n", x.n, x.what)
 		}

@@ -7,8 +7,10 @@ import (
 
 	"github.com/gyre-sec/gyre/bus"
 	"github.com/gyre-sec/gyre/evaluator"
+	"github.com/gyre-sec/gyre/evaluator/correlate"
 	"github.com/gyre-sec/gyre/evaluator/ruleset"
 	"github.com/gyre-sec/gyre/schemas/alertv1"
+	"github.com/gyre-sec/gyre/schemas/field"
 )
 
 // job is a batch on its way, with what was found in it.
@@ -21,6 +23,7 @@ type job struct {
 	other   bool // of a node that is not selected
 	matches []match
 	lost    []alertv1.Alert // by set, if the node reports losses
+	signals []signal
 }
 
 // match is a rule that matches an event. Matches of one event stand together, those of the set Before first.
@@ -40,6 +43,7 @@ type worker struct {
 	judge *evaluator.Judge
 	unp   bus.Unpacker
 	buf   []byte
+	steps [2]*correlate.Matches // by side, nil without correlation rules
 }
 
 func newWorker(r *replay) *worker {
@@ -47,12 +51,16 @@ func newWorker(r *replay) *worker {
 	if r.cfg.Before != nil {
 		sets = []*ruleset.Set{r.cfg.Before, r.cfg.After}
 	}
-	return &worker{r: r, judge: evaluator.NewJudge(evaluator.JudgeConfig{Sets: sets, AllFalco: r.cfg.AllFalco, Where: r.cfg.Where})}
+	w := &worker{r: r}
+	w.judge = evaluator.NewJudge(evaluator.JudgeConfig{Sets: sets, AllFalco: r.cfg.AllFalco, Where: r.cfg.Where, Step: func(i int, s *ruleset.Step, v *field.View) {
+		w.steps[i+2-len(sets)].Add(s, v)
+	}})
+	return w
 }
 
 func (w *worker) do(ctx context.Context, j *job) {
 	clear(j.matches)
-	j.matches, j.lost, j.err, j.skipped, j.other, j.judged = j.matches[:0], nil, nil, ctx.Err() != nil, false, evaluator.Judged{}
+	j.matches, j.lost, j.signals, j.err, j.skipped, j.other, j.judged = j.matches[:0], nil, nil, nil, ctx.Err() != nil, false, evaluator.Judged{}
 	if j.skipped {
 		return
 	}
@@ -73,6 +81,7 @@ func (w *worker) do(ctx context.Context, j *job) {
 		return
 	}
 	before := w.r.cfg.Before != nil
+	w.begin()
 	if j.err = w.judge.Evaluate(&j.judged, func(h *evaluator.Hits) {
 		for i, rules := range h.Rules {
 			for _, r := range rules {
@@ -85,6 +94,25 @@ func (w *worker) do(ctx context.Context, j *job) {
 	if j.judged.Lost > 0 {
 		for i := range len(w.sets()) {
 			j.lost = append(j.lost, w.judge.LostAlert(i))
+		}
+	}
+	for i, m := range w.steps {
+		if m == nil {
+			continue
+		}
+		var list []signal
+		if list, j.err = signals(i, m.List); j.err != nil {
+			return
+		}
+		j.signals = append(j.signals, list...)
+	}
+}
+
+// begin makes room for the matches of steps of one batch: what was in others must not decide which are noted.
+func (w *worker) begin() {
+	for i, e := range w.r.state.Correlated.engines {
+		if e != nil {
+			w.steps[i] = correlate.NewMatches(correlate.NewEvery())
 		}
 	}
 }

@@ -44,6 +44,10 @@ func (w *window) alert(m match) {
 	if window == "" {
 		var b strings.Builder
 		for _, x := range m.events {
+			if every := c.Steps[x.step].Every; every > 0 { // which event of its interval was looked at is chance
+				fmt.Fprintf(&b, "every %d %d\n", x.time/int64(every), x.step)
+				continue
+			}
 			fmt.Fprintf(&b, "%q %q %d %d\n", x.node, x.boot, x.seq, x.step)
 		}
 		window = b.String()

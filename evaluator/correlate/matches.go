@@ -50,9 +50,10 @@ func (x *Matches) again(s *ruleset.Step, v *field.View) bool {
 	return false
 }
 
-// Match is a signal with the id of its message.
+// Match is a signal with the id of its message and the step that it is of.
 type Match struct {
 	ID     string
+	Step   *ruleset.Step
 	Signal *Signal
 }
 
@@ -99,7 +100,7 @@ func (x *Matches) Add(s *ruleset.Step, v *field.View) {
 		}
 		id = "every/" + c.Rule.ID + "/" + s.Name + "/" + strconv.FormatUint(h, 16) + "/" + strconv.FormatInt(at, 10)
 	}
-	x.List = append(x.List, Match{id, newSignal(s, key, v)})
+	x.List = append(x.List, Match{id, s, newSignal(s, key, v)})
 }
 
 // sameWindow tells whether two times are counted together.

@@ -129,7 +129,7 @@ func claim(ctx context.Context, kv *bus.KV, p int, me string, h head, revision u
 	if err != nil {
 		return nil, err
 	}
-	x := &partition{n: p, engine: NewEngine(b), head: mine, revision: rev, seen: h.seq}
+	x := &partition{n: p, engine: NewEngine(b), head: mine, revision: rev, seen: h.seq, saved: time.Now()}
 	x.engine.SetRules(set, 0)
 	packed := h.data
 	for i := range h.chunks {
