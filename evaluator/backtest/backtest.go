@@ -89,6 +89,15 @@ const checkpointEvery = 5 * time.Second
 
 // Run replays what src delivers. When ctx ends before, the state is that of a part and says so. The state is returned with an error too.
 func Run(ctx context.Context, src Source, cfg Config) (*State, error) {
+	workers := cfg.Workers
+	if workers <= 0 {
+		workers = runtime.GOMAXPROCS(0)
+	}
+	return run(ctx, cfg, func(ctx context.Context, r *replay) error { return r.run(ctx, src, workers) })
+}
+
+// run does what all replays have in common around the reading and evaluating.
+func run(ctx context.Context, cfg Config, evaluate func(context.Context, *replay) error) (*State, error) {
 	for _, n := range cfg.Nodes {
 		if _, err := path.Match(n, ""); err != nil {
 			return nil, fmt.Errorf("pattern of nodes %q: %w", n, err)
@@ -115,12 +124,8 @@ func Run(ctx context.Context, src Source, cfg Config) (*State, error) {
 	if cfg.Rate > 0 {
 		r.limit = rate.NewLimiter(rate.Limit(cfg.Rate), max(int(cfg.Rate), 1))
 	}
-	workers := cfg.Workers
-	if workers <= 0 {
-		workers = runtime.GOMAXPROCS(0)
-	}
 	started := time.Now()
-	err := r.run(ctx, src, workers)
+	err := evaluate(ctx, r)
 	if err == nil && ctx.Err() == nil {
 		err = r.finish()
 	}

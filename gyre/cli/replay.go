@@ -48,8 +48,17 @@ type replayFlags struct {
 	html           string
 	failOver       int64
 	noVerify       bool
+	on             string
 	load           loadFlags
 }
+
+// Where a replay is evaluated.
+const (
+	onThis    = "this"
+	onCluster = "cluster"
+	// clusterParallel is how many ranges evaluators are asked for at once.
+	clusterParallel = 8
+)
 
 func (a *app) replayCommand() *cobra.Command {
 	var f replayFlags
@@ -88,7 +97,8 @@ func (a *app) replayCommand() *cobra.Command {
 	fl.StringSliceVar(&s.Nodes, "node", nil, "only events of this node, with * and ?; may be repeated")
 	fl.StringVar(&s.Source, "source", "", "only events of this source, such as syscall")
 	fl.StringVar(&s.Where, "where", "", "only events that this CEL condition holds for")
-	fl.IntVar(&f.workers, "workers", 0, "batches evaluated at once; 0 means one per CPU")
+	fl.IntVar(&f.workers, "workers", 0, "batches evaluated at once; 0 means one per CPU. With --on cluster ranges, 0 means 8")
+	fl.StringVar(&f.on, "on", onThis, "where events are evaluated: \"this\" program, or the \"cluster\": the evaluators that run, a range each")
 	fl.Float64Var(&f.rate, "rate", 0, "events per second at the most; 0 sets no bound")
 	fl.StringVar(&f.resume, "resume", "", "go on with a replay that was interrupted, by its id")
 	fl.BoolVar(&s.Store, "store", false, "store the alerts in ClickHouse, apart from live ones, in the table replay_alerts")
@@ -155,6 +165,10 @@ func (f *replayFlags) check() error {
 		return errors.New("only one of --to and --for can be given")
 	case s.File != "" && (f.to != "" || f.length > 0):
 		return errors.New("--from-file replays all of a recording: leave --to and --for out")
+	case f.on != onThis && f.on != onCluster:
+		return fmt.Errorf("--on is %q, want this or cluster", f.on)
+	case f.on == onCluster && s.File != "":
+		return errors.New("evaluators do not have the file of a recording: leave --on cluster out")
 	case f.workers < 0 || f.workers > 1024:
 		return fmt.Errorf("--workers is %d, want 0 to 1024", f.workers)
 	case f.rate < 0:

@@ -19,7 +19,7 @@ const (
 )
 
 // ruleSet makes a rule set of names, one over the other: files, directories, "current", "builtin", or the digest of the set in force.
-func ruleSet(ctx context.Context, b *bus.Bus, names []string, s *replaySpec) (*ruleset.Set, bool, error) {
+func ruleSet(ctx context.Context, b *bus.Bus, names []string, s *replaySpec) (*ruleset.Set, *evaluator.Bundle, error) {
 	bundle := &evaluator.Bundle{Builtin: !s.NoBuiltin, AllFalco: s.AllFalco, MaxRules: 100_000}
 	for i, name := range names {
 		switch {
@@ -27,30 +27,30 @@ func ruleSet(ctx context.Context, b *bus.Bus, names []string, s *replaySpec) (*r
 			bundle.Builtin = true
 		case name == rulesCurrent || strings.HasPrefix(name, "sha256:"):
 			if i > 0 {
-				return nil, false, fmt.Errorf("%s must be the first of the rule sets", name)
+				return nil, nil, fmt.Errorf("%s must be the first of the rule sets", name)
 			}
 			current, err := currentRules(ctx, b)
 			if err != nil {
-				return nil, false, err
+				return nil, nil, err
 			}
 			if name != rulesCurrent && current.Digest != name {
-				return nil, false, daemon.Hint(fmt.Errorf("the rules in force are %s, not %s", current.Digest, name), "name the files of the other set")
+				return nil, nil, daemon.Hint(fmt.Errorf("the rules in force are %s, not %s", current.Digest, name), "name the files of the other set")
 			}
 			bundle = current
 		default:
 			if err := bundle.Add(name); err != nil {
-				return nil, false, err
+				return nil, nil, err
 			}
 		}
 	}
 	set, err := bundle.Compile(ruleset.Options{SampleEvery: -1})
 	if err != nil {
-		return nil, false, err
+		return nil, nil, err
 	}
 	if len(set.Rules()) == 0 {
-		return nil, false, fmt.Errorf("there is no rule in %s", strings.Join(names, ", "))
+		return nil, nil, fmt.Errorf("there is no rule in %s", strings.Join(names, ", "))
 	}
-	return set, bundle.AllFalco, nil
+	return set, bundle, nil
 }
 
 func currentRules(ctx context.Context, b *bus.Bus) (*evaluator.Bundle, error) {

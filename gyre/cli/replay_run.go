@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/json"
@@ -34,6 +35,7 @@ type replayRun struct {
 	file          *recording.File
 	store         *clickhouse.Store
 	bounds        bus.Bounds // of the stream
+	cluster       backtest.Cluster
 }
 
 // openReplay resolves the flags, or what an earlier replay was asked for, and compiles the rules.
@@ -93,15 +95,15 @@ func ofEvaluators(name string) bool {
 
 func (r *replayRun) compile(ctx context.Context) error {
 	s := &r.f.spec
-	set, all, err := ruleSet(ctx, r.bus, s.Rules, s)
+	set, bundle, err := ruleSet(ctx, r.bus, s.Rules, s)
 	if err != nil {
 		return fmt.Errorf("--rules: %w", err)
 	}
-	r.after, r.cfg.AllFalco = set, all || s.AllFalco
+	r.after, r.cluster.After, r.cfg.AllFalco = set, bundle, bundle.AllFalco || s.AllFalco
 	after := backtest.Info(strings.Join(s.Rules, " + "), set)
 	var before *backtest.SetInfo
 	if len(s.Diff) > 0 {
-		if r.before, _, err = ruleSet(ctx, r.bus, s.Diff, s); err != nil {
+		if r.before, r.cluster.Before, err = ruleSet(ctx, r.bus, s.Diff, s); err != nil {
 			return fmt.Errorf("--diff: %w", err)
 		}
 		x := backtest.Info(strings.Join(s.Diff, " + "), r.before)
@@ -151,6 +153,7 @@ func (r *replayRun) source(ctx context.Context) error {
 	}
 	r.cfg.Sparse = len(cfg.Filters) > 0
 	r.src = streamSource{r.bus, cfg}
+	r.cluster.Bus, r.cluster.Where, r.cluster.Range = r.bus, s.Where, cfg
 	return nil
 }
 
@@ -209,7 +212,14 @@ func (r *replayRun) run(ctx context.Context) (*backtest.Report, error) {
 		}
 	}
 	bar := r.a.startProgress(r, cfg.Progress)
-	state, err := backtest.Run(ctx, r.src, cfg)
+	var state *backtest.State
+	var err error
+	if r.f.on == onCluster {
+		r.cluster.Parallel = cmp.Or(r.f.workers, clusterParallel)
+		state, err = backtest.RunOn(ctx, &r.cluster, cfg)
+	} else {
+		state, err = backtest.Run(ctx, r.src, cfg)
+	}
 	bar.stop()
 	if state == nil {
 		return nil, err

@@ -19,6 +19,7 @@ import (
 	"github.com/gyre-sec/gyre/daemon"
 	"github.com/gyre-sec/gyre/enricher"
 	"github.com/gyre-sec/gyre/evaluator"
+	"github.com/gyre-sec/gyre/evaluator/backtest"
 	"github.com/gyre-sec/gyre/gyre/instance"
 	"github.com/gyre-sec/gyre/sink"
 	"github.com/gyre-sec/gyre/sink/clickhouse"
@@ -191,6 +192,7 @@ func (u *pipeline) startStages(_ context.Context, d *daemon.Daemon) error {
 	}
 	d.Go("sink", s.Run)
 	d.Go("evaluator", ev.Run)
+	d.Go("replays", backtest.NewServer(u.bus, d.Log.With(daemon.KeyComponent, "replays")).Run)
 	d.Go("enricher", en.Run)
 	d.Ready("sink", s.Ready)
 	d.Ready("store", s.StoreReady)

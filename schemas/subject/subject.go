@@ -157,6 +157,9 @@ func ControlState() string { return prefixControl + "s" }
 // ControlRules is the subject on which evaluators tell the rules that they have in force.
 func ControlRules() string { return "gyre.ctl.evaluator.rules" }
 
+// ControlReplay is the subject on which evaluators are asked to evaluate parts of the past.
+func ControlReplay() string { return "gyre.ctl.evaluator.replay" }
+
 // All matches every subject under a prefix: <prefix>.>.
 func All(prefix string) string { return prefix + ".>" }
 

@@ -10,6 +10,7 @@ import (
 	"github.com/gyre-sec/gyre/bus"
 	"github.com/gyre-sec/gyre/daemon"
 	"github.com/gyre-sec/gyre/evaluator"
+	"github.com/gyre-sec/gyre/evaluator/backtest"
 )
 
 const name = "gyre-evaluator"
@@ -88,5 +89,6 @@ func (s *settings) start(ctx context.Context, d *daemon.Daemon) error {
 	d.Ready("bus", b.Ready)
 	d.Ready("evaluator", e.Ready)
 	d.Go("evaluator", e.Run)
+	d.Go("replays", backtest.NewServer(b, d.Log.With(daemon.KeyComponent, "replays")).Run)
 	return nil
 }
