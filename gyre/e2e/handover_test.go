@@ -64,7 +64,7 @@ func (s *stages) shared() {
 	})
 }
 
-// once waits until the sequence of a node is stored, and fails if it is there more than once.
+// once waits until the sequence of a node is stored, and fails if it is there or on the stream more than once.
 func (s *stages) once(node string) {
 	s.t.Helper()
 	eventually(s.t, "the alert about "+node, func() error {
@@ -76,6 +76,14 @@ func (s *stages) once(node string) {
 	})
 	if rows, ids, err := s.storedOf("handover", node); err != nil || rows != 1 || ids != 1 {
 		s.t.Errorf("%d alerts with %d ids about %s, want one: %v", rows, ids, node, err)
+	}
+	published := 0
+	err := s.bus.Tail(s.t.Context(), bus.TailConfig{Stream: bus.StreamAlerts, Filter: subject.AlertFilter("", "handover", node), Seq: 1, ToEnd: true}, func(bus.Stored) error {
+		published++
+		return nil
+	})
+	if err != nil || published != 1 {
+		s.t.Errorf("%d alerts about %s on the stream, want one: %v", published, node, err)
 	}
 }
 
