@@ -107,12 +107,15 @@ func (s *stages) half(node string) (partition int) {
 }
 
 // holder waits until one of the correlators has taken a signal, and tells which one and which one has not.
-// What it counts by then it has also stored, if that was due.
-func (s *stages) holder() (has, other string) {
+// With stored it has stored a snapshot, too, which it did not have to while it was idle.
+func (s *stages) holder(stored bool, idle [2]float64) (has, other string) {
 	s.t.Helper()
 	eventually(s.t, "the first step is taken", func() error {
 		for i, name := range correlators {
 			if n, err := s.metric(name, "gyre_correlate_signals_total"); err == nil && n > 0 {
+				if n, err := s.metric(name, "gyre_correlate_snapshots_total"); stored && (err != nil || n <= idle[i]) {
+					return fmt.Errorf("%s has stored %v snapshots, %v before: %v", name, n, idle[i], err)
+				}
 				has, other = name, correlators[1-i]
 				return nil
 			}
@@ -142,13 +145,17 @@ func TestOwnerKilled(t *testing.T) {
 				s.up(name)
 			}
 			s.shared()
+			var idle [2]float64 // snapshots that were stored before there was a signal
+			for i, name := range correlators {
+				idle[i], _ = s.metric(name, "gyre_correlate_snapshots_total")
+			}
 			const node = "web-1"
 			partition := s.half(node)
 			before, err := correlate.Owner(t.Context(), s.bus, partition)
 			if err != nil {
 				t.Fatal(err)
 			}
-			dead, heir := s.holder()
+			dead, heir := s.holder(tc.stored, idle)
 			s.procs[dead].kill()
 			s.open(node, 2, "/second") // before the partition is another's
 			s.once(node)
@@ -160,7 +167,7 @@ func TestOwnerKilled(t *testing.T) {
 				want = 1
 			}
 			if n, err := s.metric(heir, "gyre_correlate_signals_total"); err != nil || n != want {
-				t.Errorf("%s took %v signals, want %v: %v", heir, n, want, err)
+				t.Errorf("%s took %v signals, want %v: %v\n%s\nthe dead one said\n%s", heir, n, want, err, s.procs[heir].err.String(), s.procs[dead].err.String())
 			}
 			s.up(dead)
 			s.shared()
