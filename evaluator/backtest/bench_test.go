@@ -30,6 +30,12 @@ func falcoRules(t testing.TB) *ruleset.Set {
 	if err := b.Add(p); err != nil {
 		t.Fatal(err)
 	}
+	return bundled(t, b)
+}
+
+// bundled compiles what is in b.
+func bundled(t testing.TB, b *evaluator.Bundle) *ruleset.Set {
+	t.Helper()
 	set, err := b.Compile(ruleset.Options{SampleEvery: -1})
 	if err != nil {
 		t.Fatal(err)
@@ -56,7 +62,7 @@ func BenchmarkReplay(b *testing.B) {
 		name string
 		set  *ruleset.Set
 		diff bool
-	}{{"falco-stable", falcoRules(b), false}, {"falco-stable-diff", falcoRules(b), true}} {
+	}{{"falco-stable", falcoRules(b), false}, {"falco-stable-diff", falcoRules(b), true}, {"shipped", bundled(b, &evaluator.Bundle{Builtin: true, MaxRules: 10_000}), false}} {
 		b.Run(c.name, func(b *testing.B) {
 			began, events := cpu(b), uint64(0)
 			for b.Loop() {

@@ -77,8 +77,16 @@ func (c *correlated) MarshalJSON() ([]byte, error) {
 // open makes the windows of the sides that have correlation rules, as an earlier replay left them.
 func (c *correlated) open(sets [2]*ruleset.Set) error {
 	d := correlate.DefaultConfig()
+	for _, s := range c.Held {
+		if s.Side != 0 && s.Side != 1 {
+			return fmt.Errorf("the kept state is damaged: an event of side %d; delete the replay and start a new one", s.Side)
+		}
+	}
 	for i, set := range sets {
 		c.engines[i] = nil
+		if c.Intervals[i] == nil {
+			c.Intervals[i] = map[string]bool{}
+		}
 		if set == nil || len(set.Correlations()) == 0 {
 			continue
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -61,6 +62,29 @@ func TestCorrelatedResume(t *testing.T) {
 		if len(ids) != len(whole) {
 			t.Errorf("behind %d batches: %d alerts, want %d: %s", n, len(ids), len(whole), ids)
 		}
+	}
+}
+
+// TestCorrelatedDamaged: a kept state that makes no sense is an error.
+func TestCorrelatedDamaged(t *testing.T) {
+	l := incident(t)
+	for _, tc := range []struct{ state, want string }{
+		{`{"held":[{"side":2}]}`, "side 2"},
+		{`{"held":[{"side":1,"data":"AA=="}]}`, "read what was kept"},
+		{`{"kept":["","AAAA"]}`, "restore the windows"},
+	} {
+		cfg := backtest.Config{After: compile(t, correlations), State: backtest.NewState()}
+		if err := json.Unmarshal([]byte(`{"correlated":`+tc.state+`}`), cfg.State); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := backtest.Run(t.Context(), l, cfg); err == nil || !strings.Contains(err.Error(), tc.want) {
+			t.Errorf("%s: %v, want %q", tc.state, err, tc.want)
+		}
+	}
+	cfg := backtest.Config{After: compile(t, correlations), State: backtest.NewState()}
+	cfg.State.Correlated = nil // of a program that knew nothing of it
+	if _, byRule, _ := correlated(t, l, cfg); len(byRule) != 6 {
+		t.Errorf("%v", byRule)
 	}
 }
 

@@ -64,7 +64,7 @@ func (s *stages) shared() {
 	})
 }
 
-// once waits until the sequence of a node is stored, and fails if it is there more than once.
+// once waits until the sequence of a node is stored, and fails if it is there or on the stream more than once.
 func (s *stages) once(node string) {
 	s.t.Helper()
 	eventually(s.t, "the alert about "+node, func() error {
@@ -76,6 +76,14 @@ func (s *stages) once(node string) {
 	})
 	if rows, ids, err := s.storedOf("handover", node); err != nil || rows != 1 || ids != 1 {
 		s.t.Errorf("%d alerts with %d ids about %s, want one: %v", rows, ids, node, err)
+	}
+	published := 0
+	err := s.bus.Tail(s.t.Context(), bus.TailConfig{Stream: bus.StreamAlerts, Filter: subject.AlertFilter("", "handover", node), Seq: 1, ToEnd: true}, func(bus.Stored) error {
+		published++
+		return nil
+	})
+	if err != nil || published != 1 {
+		s.t.Errorf("%d alerts about %s on the stream, want one: %v", published, node, err)
 	}
 }
 
@@ -99,12 +107,15 @@ func (s *stages) half(node string) (partition int) {
 }
 
 // holder waits until one of the correlators has taken a signal, and tells which one and which one has not.
-// What it counts by then it has also stored, if that was due.
-func (s *stages) holder() (has, other string) {
+// With stored it has stored a snapshot, too, which it did not have to while it was idle.
+func (s *stages) holder(stored bool, idle [2]float64) (has, other string) {
 	s.t.Helper()
 	eventually(s.t, "the first step is taken", func() error {
 		for i, name := range correlators {
 			if n, err := s.metric(name, "gyre_correlate_signals_total"); err == nil && n > 0 {
+				if n, err := s.metric(name, "gyre_correlate_snapshots_total"); stored && (err != nil || n <= idle[i]) {
+					return fmt.Errorf("%s has stored %v snapshots, %v before: %v", name, n, idle[i], err)
+				}
 				has, other = name, correlators[1-i]
 				return nil
 			}
@@ -134,13 +145,17 @@ func TestOwnerKilled(t *testing.T) {
 				s.up(name)
 			}
 			s.shared()
+			var idle [2]float64 // snapshots that were stored before there was a signal
+			for i, name := range correlators {
+				idle[i], _ = s.metric(name, "gyre_correlate_snapshots_total")
+			}
 			const node = "web-1"
 			partition := s.half(node)
 			before, err := correlate.Owner(t.Context(), s.bus, partition)
 			if err != nil {
 				t.Fatal(err)
 			}
-			dead, heir := s.holder()
+			dead, heir := s.holder(tc.stored, idle)
 			s.procs[dead].kill()
 			s.open(node, 2, "/second") // before the partition is another's
 			s.once(node)
@@ -152,7 +167,7 @@ func TestOwnerKilled(t *testing.T) {
 				want = 1
 			}
 			if n, err := s.metric(heir, "gyre_correlate_signals_total"); err != nil || n != want {
-				t.Errorf("%s took %v signals, want %v: %v", heir, n, want, err)
+				t.Errorf("%s took %v signals, want %v: %v\n%s\nthe dead one said\n%s", heir, n, want, err, s.procs[heir].err.String(), s.procs[dead].err.String())
 			}
 			s.up(dead)
 			s.shared()
