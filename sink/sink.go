@@ -90,6 +90,7 @@ type Sink struct {
 	outputs []*delivery
 	ingest  *ingest.Server // nil if there is none
 	changes *bus.Worker    // nil without storage
+	events  *eventStorage  // nil without storage
 }
 
 // New returns a Sink that stores into store, or one that only delivers if store is nil; w is where the stdout output writes.
@@ -107,6 +108,9 @@ func New(cfg Config, b *bus.Bus, store *clickhouse.Store, w io.Writer, log *slog
 			return nil, err
 		}
 		if s.changes, err = newChanges(b, store, reg); err != nil {
+			return nil, err
+		}
+		if s.events, err = newEventStorage(b, store, log, reg); err != nil {
 			return nil, err
 		}
 	}
@@ -129,7 +133,7 @@ func New(cfg Config, b *bus.Bus, store *clickhouse.Store, w io.Writer, log *slog
 func (s *Sink) Ready() error {
 	var errs []error
 	if s.storage != nil {
-		errs = append(errs, s.storage.worker.Ready())
+		errs = append(errs, s.storage.worker.Ready(), s.events.worker.Ready())
 	}
 	for _, o := range s.outputs {
 		errs = append(errs, o.worker.Ready())
@@ -143,6 +147,7 @@ func (s *Sink) Run(ctx context.Context) error {
 	if s.storage != nil {
 		g.Go(func() error { return s.storage.run(ctx) })
 		g.Go(func() error { return s.changes.Run(ctx) })
+		g.Go(func() error { return s.events.run(ctx) })
 	}
 	if s.ingest != nil {
 		g.Go(func() error { return s.ingest.Run(ctx) })

@@ -122,21 +122,30 @@ func (s *Store) apply(ctx context.Context, m migration) error {
 
 // retain sets how long the tables keep rows.
 func (s *Store) retain(ctx context.Context) error {
-	for table, column := range map[string]string{"alerts_raw": "time", "alerts_minute": "minute", "changes_raw": "time", "alert_events_raw": "alert_time"} {
+	for _, t := range []struct {
+		table, column string
+		keep          time.Duration
+	}{
+		{"alerts_raw", "time", s.cfg.Retention},
+		{"alerts_minute", "minute", s.cfg.Retention},
+		{"changes_raw", "time", s.cfg.Retention},
+		{"alert_events_raw", "alert_time", s.cfg.Retention},
+		{"events_raw", "time", s.cfg.RetentionEvents},
+	} {
 		var now string
-		if err := s.conn.QueryRow(ctx, "SELECT engine_full FROM system.tables WHERE database = currentDatabase() AND name = $1", table).Scan(&now); err != nil {
-			return fmt.Errorf("%w: look up table %s: %w", ErrSchema, table, err)
+		if err := s.conn.QueryRow(ctx, "SELECT engine_full FROM system.tables WHERE database = currentDatabase() AND name = $1", t.table).Scan(&now); err != nil {
+			return fmt.Errorf("%w: look up table %s: %w", ErrSchema, t.table, err)
 		}
-		want := fmt.Sprintf("TTL toDateTime(%s) + toIntervalSecond(%d)", column, int64(s.cfg.Retention/time.Second))
-		stmt := "ALTER TABLE " + table + " MODIFY " + want
+		want := fmt.Sprintf("TTL toDateTime(%s) + toIntervalSecond(%d)", t.column, int64(t.keep/time.Second))
+		stmt := "ALTER TABLE " + t.table + " MODIFY " + want
 		switch {
-		case s.cfg.Retention == 0 && !strings.Contains(now, " TTL "), s.cfg.Retention != 0 && strings.Contains(now, want):
+		case t.keep == 0 && !strings.Contains(now, " TTL "), t.keep != 0 && strings.Contains(now, want):
 			continue
-		case s.cfg.Retention == 0:
-			stmt = "ALTER TABLE " + table + " REMOVE TTL"
+		case t.keep == 0:
+			stmt = "ALTER TABLE " + t.table + " REMOVE TTL"
 		}
 		if err := s.conn.Exec(ctx, stmt); err != nil {
-			return fmt.Errorf("%w: set retention of %s: %w", ErrSchema, table, err)
+			return fmt.Errorf("%w: set retention of %s: %w", ErrSchema, t.table, err)
 		}
 	}
 	return nil

@@ -32,20 +32,24 @@ var (
 
 // Config says where ClickHouse is.
 type Config struct {
-	DSN          daemon.Secret `yaml:"dsn" doc:"server, as clickhouse://user:password@host:9000/database; none means the embedded one of gyre up"`
-	Retention    time.Duration `yaml:"retention" doc:"how long alerts are kept; 0 keeps them for ever"`
-	QueryTimeout time.Duration `yaml:"query_timeout" doc:"how long a question may take on the server"`
+	DSN             daemon.Secret `yaml:"dsn" doc:"server, as clickhouse://user:password@host:9000/database; none means the embedded one of gyre up"`
+	Retention       time.Duration `yaml:"retention" doc:"how long alerts are kept; 0 keeps them for ever"`
+	RetentionEvents time.Duration `yaml:"retention_events" doc:"how long events are kept that evaluator.store_events has stored; 0 keeps them for ever"`
+	QueryTimeout    time.Duration `yaml:"query_timeout" doc:"how long a question may take on the server"`
 }
 
-// DefaultConfig keeps alerts for 90 days.
+// DefaultConfig keeps alerts for 90 days and events for 7.
 func DefaultConfig() Config {
-	return Config{Retention: 90 * 24 * time.Hour, QueryTimeout: time.Minute}
+	return Config{Retention: 90 * 24 * time.Hour, RetentionEvents: 7 * 24 * time.Hour, QueryTimeout: time.Minute}
 }
 
 // Validate checks the configuration.
 func (c Config) Validate() error {
 	if c.Retention < 0 || c.Retention > 0 && c.Retention < time.Hour {
 		return fmt.Errorf("retention is %s, want 0 or at least 1h", c.Retention)
+	}
+	if c.RetentionEvents < 0 || c.RetentionEvents > 0 && c.RetentionEvents < time.Hour {
+		return fmt.Errorf("retention_events is %s, want 0 or at least 1h", c.RetentionEvents)
 	}
 	if c.QueryTimeout < time.Second {
 		return fmt.Errorf("query_timeout is %s, want at least 1s", c.QueryTimeout)
