@@ -52,6 +52,7 @@ type Streams struct {
 	Actions  Limits `yaml:"actions" doc:"response requests"`
 	Results  Limits `yaml:"results" doc:"what became of response requests"`
 	Changes  Limits `yaml:"changes" doc:"changes in clusters"`
+	Stored   Limits `yaml:"stored" doc:"events that wait to be stored in ClickHouse, see evaluator.store_events"`
 }
 
 const day = 24 * time.Hour
@@ -70,6 +71,7 @@ func DefaultConfig() Config {
 			Actions:  Limits{time.Hour, 16 << 20},
 			Results:  Limits{30 * day, 256 << 20},
 			Changes:  Limits{7 * day, 256 << 20},
+			Stored:   Limits{day, 1 << 30},
 		},
 	}
 }

@@ -22,6 +22,7 @@ const (
 	StreamActions  = "ACTIONS"
 	StreamResults  = "RESULTS"
 	StreamChanges  = "CHANGES"
+	StreamStored   = "STORED"
 )
 
 // The key-value buckets.
@@ -58,6 +59,7 @@ func (c Config) topology() []stream {
 		{StreamActions, subject.PrefixActions, "actions", "response requests", s.Actions},
 		{StreamResults, subject.PrefixResults, "results", "what became of response requests", s.Results},
 		{StreamChanges, subject.PrefixChanges, "changes", "changes in clusters", s.Changes},
+		{StreamStored, subject.PrefixStored, "stored", "events that wait to be stored", s.Stored},
 	}
 }
 
@@ -77,7 +79,7 @@ func buckets() []jetstream.KeyValueConfig {
 
 // StreamNames lists the streams in the order of the flow.
 func StreamNames() []string {
-	return []string{StreamEvents, StreamEnriched, StreamSignals, StreamAlerts, StreamDead, StreamActions, StreamResults, StreamChanges}
+	return []string{StreamEvents, StreamEnriched, StreamSignals, StreamAlerts, StreamDead, StreamActions, StreamResults, StreamChanges, StreamStored}
 }
 
 // Ensure makes every stream and bucket that is not there, and brings limits of

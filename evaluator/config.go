@@ -29,6 +29,8 @@ type Config struct {
 	Intel     string           `yaml:"intel" doc:"NATS key-value bucket with lists of threat intelligence, for the fields intel.*; empty for none"`
 	Correlate correlate.Config `yaml:"correlate" doc:"rules about several events"`
 
+	StoreEvents string `yaml:"store_events" doc:"CEL condition as of gyre events --filter: events that match are stored in the table events of ClickHouse; empty for none"`
+
 	FalcoMatching string   `yaml:"falco_matching" doc:"of the rules from Falco files that match an event, first: only the first one raises an alert, as in Falco; all: each does"`
 	FalcoPriority string   `yaml:"falco_priority" doc:"rules from Falco files of a less severe priority are left out; empty for none"`
 	FalcoDisable  []string `yaml:"falco_disable" doc:"rules from Falco files to switch off: names, with * and ?, or tag:NAME"`
@@ -65,6 +67,11 @@ func (c Config) Validate() error {
 	}
 	if _, err := c.falco(); err != nil {
 		return fmt.Errorf("%w: falco_priority: %w", ErrConfig, err)
+	}
+	if c.StoreEvents != "" {
+		if _, err := newPicker(c.StoreEvents); err != nil {
+			return fmt.Errorf("%w: %w", ErrConfig, err)
+		}
 	}
 	if err := c.Correlate.Validate(); err != nil {
 		return fmt.Errorf("%w: correlate: %w", ErrConfig, err)

@@ -64,6 +64,7 @@ type Evaluator struct {
 	// correlator is nil if nothing is correlated.
 	correlator *correlate.Correlator
 	every      *correlate.Every // nil if nothing is correlated
+	pickers    *sync.Pool       // nil if no events are stored
 
 	mu     sync.Mutex
 	remote remote
@@ -85,6 +86,9 @@ func New(cfg Config, b *bus.Bus, log *slog.Logger, reg prometheus.Registerer) (*
 	if cfg.Correlate.Enabled {
 		e.every = correlate.NewEvery()
 		e.correlator = correlate.New(cfg.Correlate, b, e.correlated, log, reg)
+	}
+	if cfg.StoreEvents != "" {
+		e.pickers = &sync.Pool{}
 	}
 	if err := e.load(); err != nil {
 		return nil, err
@@ -189,6 +193,14 @@ func (e *Evaluator) handle(ctx context.Context, d *bus.Delivery) error {
 	if e.intel != nil {
 		w.matcher.view.Indicators(e.intel.Set())
 	}
+	if e.pickers != nil {
+		p, err := e.picker()
+		if err != nil {
+			return err
+		}
+		w.pick = p
+		defer func() { w.pick = nil; e.pickers.Put(p) }()
+	}
 	if err := w.run(d.Data); err != nil {
 		e.m.bad.Inc()
 		return bus.Permanent(fmt.Errorf("evaluate batch: %w", err))
@@ -207,6 +219,11 @@ func (e *Evaluator) handle(ctx context.Context, d *bus.Delivery) error {
 		}
 	}
 	e.m.seconds.Observe(time.Since(start).Seconds())
+	if w.pick != nil {
+		if err := e.store(w); err != nil {
+			return bus.Permanent(fmt.Errorf("pick events to store: %w", err))
+		}
+	}
 	if len(w.out) == 0 {
 		return nil
 	}
@@ -214,9 +231,11 @@ func (e *Evaluator) handle(ctx context.Context, d *bus.Delivery) error {
 	s := &settle{ctx: ctx, d: d}
 	s.left.Store(int64(len(w.out)))
 	for _, o := range w.out {
-		if o.priority == "" {
+		switch {
+		case o.rule == "": // events to store
+		case o.priority == "":
 			e.m.signals.WithLabelValues(o.rule).Inc()
-		} else {
+		default:
 			e.m.alerts.WithLabelValues(o.rule, o.priority).Inc()
 		}
 		if err := e.pub.PublishAsync(ctx, o.msg, s.done); err != nil {
@@ -242,7 +261,7 @@ func (s *settle) done(err error) {
 		return
 	}
 	if p := s.err.Load(); p != nil {
-		s.d.Fail(s.ctx, fmt.Errorf("publish alert: %w", *p))
+		s.d.Fail(s.ctx, fmt.Errorf("publish what came of the batch: %w", *p))
 		return
 	}
 	s.d.Ack()

@@ -11,6 +11,7 @@ type metrics struct {
 	signals, noKey             *prometheus.CounterVec
 	rules                      prometheus.Gauge
 	seconds                    prometheus.Histogram
+	picked, pickErrors         prometheus.Counter
 	perRule                    *ruleMetrics
 }
 
@@ -32,6 +33,8 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		folded:     vec("alerts_folded_total", "Matches that became no alert because of their rule's throttle.", "rule"),
 		signals:    vec("signals_total", "Signals sent to the correlator: matches of the steps of correlation rules.", "rule"),
 		noKey:      vec("signals_without_key_total", "Matches of steps that are not correlated, as the event lacks a field of the rule's key.", "rule"),
+		picked:     counter("events_stored_total", "Events that match evaluator.store_events and were sent to be stored, redelivered ones again."),
+		pickErrors: counter("store_events_errors_total", "Events for which the condition of evaluator.store_events failed at run time; they are not stored."),
 		loads:      vec("rule_loads_total", "Attempts to load rules by result: ok, refused.", "result"),
 		refused:    vec("rule_loads_refused_total", "Refused attempts to load rules by reason: rules (they do not check), unsigned, signature, stale, deleted, malformed.", "reason"),
 		set: prometheus.NewGaugeVec(prometheus.GaugeOpts{
@@ -42,7 +45,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Name: "gyre_evaluator_batch_seconds", Help: "Time to evaluate one batch.", Buckets: prometheus.ExponentialBuckets(0.0001, 4, 8),
 		}),
 	}
-	reg.MustRegister(m.perRule, m.batches, m.events, m.lost, m.bad, m.alerts, m.ruleErrors, m.folded, m.loads, m.refused, m.set, m.rules, m.seconds, m.signals, m.noKey)
+	reg.MustRegister(m.perRule, m.batches, m.events, m.lost, m.bad, m.alerts, m.ruleErrors, m.folded, m.loads, m.refused, m.set, m.rules, m.seconds, m.signals, m.noKey, m.picked, m.pickErrors)
 	return m
 }
 

@@ -48,9 +48,10 @@ type work struct {
 	folded   map[string]int // matches that a throttle made no alert of, by rule
 	err      error
 	matches  *correlate.Matches // nil if nothing is correlated
+	pick     *picker            // nil if no events are stored
 }
 
-// output is an alert or, without a priority, a signal, encoded: nothing in it shares memory with the batch.
+// output is an alert or, without a priority, a signal or, without a rule, events to store, encoded: nothing in it shares memory with the batch.
 type output struct {
 	rule, priority string
 	msg            bus.Message
@@ -73,8 +74,14 @@ func (w *work) run(data []byte) error {
 	if w.matches != nil {
 		w.matches.Reset()
 	}
+	if w.pick != nil {
+		w.pick.reset()
+	}
 	for w.reader.Next(&w.event) {
 		w.matcher.event(&w.event)
+		if w.pick != nil {
+			w.pick.event(w.matcher.view)
+		}
 	}
 	if err := w.reader.Err(); err != nil {
 		return err

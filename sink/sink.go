@@ -94,6 +94,7 @@ type Sink struct {
 	outputs []*delivery
 	ingest  *ingest.Server // nil if there is none
 	changes *bus.Worker    // nil without storage
+	events  *eventStorage  // nil without storage
 }
 
 // New returns a Sink that stores into store, or one that only delivers if store is nil; w is where the stdout output writes.
@@ -111,6 +112,9 @@ func New(cfg Config, b *bus.Bus, store *clickhouse.Store, w io.Writer, log *slog
 			return nil, err
 		}
 		if s.changes, err = newChanges(b, store, reg); err != nil {
+			return nil, err
+		}
+		if s.events, err = newEventStorage(b, store, log, reg); err != nil {
 			return nil, err
 		}
 	}
@@ -152,6 +156,7 @@ func (s *Sink) Run(ctx context.Context) error {
 	if s.storage != nil {
 		g.Go(func() error { return s.storage.run(ctx) })
 		g.Go(func() error { return s.changes.Run(ctx) })
+		g.Go(func() error { return s.events.run(ctx) })
 	}
 	if s.ingest != nil {
 		g.Go(func() error { return s.ingest.Run(ctx) })

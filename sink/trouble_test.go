@@ -151,18 +151,18 @@ func TestStoreRefusesRows(t *testing.T) {
 	s, _ := f.run(Config{})
 	f.storedOnce(t, 297)
 	state(t, s, clickhouse.StateOK)
-	if got := f.dead(t); len(got) != 3 {
+	if got := f.unstored(t); len(got) != 3 {
 		t.Errorf("dead letters: %q", got)
 	}
 	f.publish(f.alert("poison", alertv1.Warning)) // alone
 	f.settledWithin(time.Minute, clickHouseName)
-	if got := f.dead(t); len(got) != 4 {
+	if got := f.unstored(t); len(got) != 4 {
 		t.Errorf("dead letters: %q", got)
 	}
 }
 
-// dead returns the ids of the dead letters of storing.
-func (f *fixture) dead(t testing.TB) []string {
+// unstored returns the ids of the dead letters of storing.
+func (f *fixture) unstored(t testing.TB) []string {
 	t.Helper()
 	var out []string
 	if err := f.bus.Tail(t.Context(), bus.TailConfig{Stream: bus.StreamDead, Filter: subject.Dead(DurablePrefix + clickHouseName), ToEnd: true}, func(m bus.Stored) error {
@@ -189,7 +189,7 @@ func TestTableRefusesAll(t *testing.T) {
 	change(t, srv, "ALTER TABLE alerts_raw DROP CONSTRAINT nothing")
 	state(t, s, clickhouse.StateOK)
 	f.storedOnce(t, 100)
-	if got := f.dead(t); len(got) != 0 {
+	if got := f.unstored(t); len(got) != 0 {
 		t.Errorf("dead letters: %q", got)
 	}
 }
@@ -225,7 +225,7 @@ func TestStoreDiskFull(t *testing.T) {
 	}
 	state(t, s, clickhouse.StateOK)
 	f.storedOnce(t, 210)
-	if got := f.dead(t); len(got) != 0 {
+	if got := f.unstored(t); len(got) != 0 {
 		t.Errorf("dead letters: %q", got)
 	}
 }

@@ -49,7 +49,9 @@ type live struct {
 }
 
 // Read implements backtest.Source.
-func (l live) Read(ctx context.Context, fn func(bus.Packed) error) error { return l.b.Read(ctx, l.cfg, fn) }
+func (l live) Read(ctx context.Context, fn func(bus.Packed) error) error {
+	return l.b.Read(ctx, l.cfg, fn)
+}
 
 // outcome is all that a replay gives: the alerts in their order, and the state.
 func outcome(t testing.TB, cfg backtest.Config, run func(backtest.Config) (*backtest.State, error)) (lines []string, state string) {

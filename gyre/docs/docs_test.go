@@ -91,7 +91,7 @@ func TestMakeTargetsExist(t *testing.T) {
 }
 
 func TestLinksAndExamples(t *testing.T) {
-	docs := []string{"README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "docs/rules.md", "docs/falco.md", "docs/operations.md", "docs/performance.md", "docs/actions.md", "docs/events.md", "docs/outputs.md", "docs/sql.md", "docs/rules-shipped.md", "docs/rules-noise.md", "docs/replay.md", "docs/context.md", "docs/context-cluster.md", "docs/correlation.md", "docs/clickhouse.md"}
+	docs := []string{"README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "docs/rules.md", "docs/falco.md", "docs/operations.md", "docs/performance.md", "docs/actions.md", "docs/events.md", "docs/outputs.md", "docs/sql.md", "docs/rules-shipped.md", "docs/rules-noise.md", "docs/replay.md", "docs/context.md", "docs/context-cluster.md", "docs/correlation.md", "docs/clickhouse.md", "docs/events-table.md"}
 	for _, doc := range docs {
 		for _, m := range regexp.MustCompile(`\]\(([^)#:]+)\)`).FindAllStringSubmatch(read(t, doc), -1) {
 			if _, err := os.Stat(filepath.Join(root, filepath.Dir(doc), m[1])); err != nil {

@@ -143,19 +143,7 @@ func (b *Builder) Add(e *Event) {
 			}
 		}
 	}
-	x := b.events
-	x.Array(eventLen + n)
-	x.Uint(uint64(e.Kind))
-	x.Uint(e.Seq - b.seq)
-	x.Int(e.Time - b.time)
-	x.Int(int64(e.Proc))
-	x.Uint(uint64(e.TID))
-	x.Int(e.Ret)
-	x.Uint(uint64(e.CPU))
-	x.Uint(uint64(e.Flags))
-	for _, a := range e.Args[:n] {
-		x.Int(a)
-	}
+	e.encode(b.events, n, b.seq, b.time)
 	b.seq, b.time = e.Seq, e.Time
 	b.batch.Count++
 }

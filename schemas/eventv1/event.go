@@ -1,5 +1,7 @@
 package eventv1
 
+import "github.com/gyre-sec/gyre/schemas/wire"
+
 // EventFlag tells how an event came about.
 type EventFlag uint16
 
@@ -51,3 +53,19 @@ func (e *Event) Failed() bool { return e.Ret < 0 }
 
 // Str returns a string argument's index.
 func (e *Event) Str(arg int) StrID { return StrID(e.Args[arg]) }
+
+// encode appends the event with its first n arguments; seq and time are those of the event before.
+func (e *Event) encode(x *wire.Encoder, n int, seq uint64, time int64) {
+	x.Array(eventLen + n)
+	x.Uint(uint64(e.Kind))
+	x.Uint(e.Seq - seq)
+	x.Int(e.Time - time)
+	x.Int(int64(e.Proc))
+	x.Uint(uint64(e.TID))
+	x.Int(e.Ret)
+	x.Uint(uint64(e.CPU))
+	x.Uint(uint64(e.Flags))
+	for _, a := range e.Args[:n] {
+		x.Int(a)
+	}
+}

@@ -24,6 +24,7 @@ const (
 	PrefixActions  = "gyre.actions"
 	PrefixResults  = "gyre.actions_results"
 	PrefixChanges  = "gyre.changes"
+	PrefixStored   = "gyre.stored"
 )
 
 // prefixControl is no stream's: who asks waits for the answer.
@@ -147,6 +148,9 @@ func ResultFilter(node string) string { return PrefixResults + "." + anyToken(no
 
 // Change is where changes of a kind in clusters go.
 func Change(kind string) string { return join(PrefixChanges, kind) }
+
+// Stored is the subject of enriched batches that hold only the events to store: gyre.stored.<source>.<node>.
+func Stored(source, node string) string { return join(PrefixStored, source, node) }
 
 // Control is the subject of requests to whoever runs an output: gyre.ctl.sink.<output>.
 func Control(output string) string { return join(prefixControl, output) }

@@ -10,7 +10,6 @@ import (
 	"strings"
 	"time"
 
-	chgo "github.com/ClickHouse/ch-go"
 	ch "github.com/ClickHouse/clickhouse-go/v2"
 	"github.com/google/uuid"
 
@@ -34,11 +33,7 @@ func (s *Store) InsertAlerts(ctx context.Context, alerts []alertv1.Alert) error 
 	}
 	ctx, cancel := context.WithTimeout(ctx, insertWait)
 	defer cancel()
-	insert := s.insertColumns
-	if s.native == nil {
-		insert = s.insertRows
-	}
-	if err := insert(ctx, alerts); err != nil {
+	if err := s.insertRows(ctx, alerts); err != nil {
 		return fmt.Errorf("insert %d alerts: %w", len(alerts), err)
 	}
 	return s.insertEvents(ctx, alerts)
@@ -50,25 +45,6 @@ func insertSettings(alerts []alertv1.Alert) ch.Settings {
 	return ch.Settings{"async_insert": 0, "insert_deduplication_token": token(alerts), "max_execution_time": int(insertTime / time.Second), "optimize_on_insert": 0}
 }
 
-// insertColumns sends columns over a connection for inserts.
-func (s *Store) insertColumns(ctx context.Context, alerts []alertv1.Alert) error {
-	c, _ := s.columns.Get().(*columns)
-	if c == nil {
-		c = newColumns()
-	}
-	defer s.columns.Put(c)
-	defer c.reset()
-	for i := range alerts {
-		c.add(&alerts[i])
-	}
-	q := chgo.Query{Body: "INSERT INTO alerts_raw (" + alertColumns + ") VALUES", Input: c.input}
-	for k, v := range insertSettings(alerts) {
-		q.Settings = append(q.Settings, chgo.Setting{Key: k, Value: fmt.Sprint(v), Important: false})
-	}
-	return s.native.do(ctx, q)
-}
-
-// insertRows sends rows with the client for queries, as over HTTP.
 func (s *Store) insertRows(ctx context.Context, alerts []alertv1.Alert) error {
 	batch, err := s.conn.PrepareBatch(ch.Context(ctx, ch.WithSettings(insertSettings(alerts))), "INSERT INTO alerts_raw ("+alertColumns+")")
 	if err != nil {

@@ -28,6 +28,3 @@ func RenderForTest(cluster, text string) ([]string, error) {
 	}
 	return migration{name: "test", sql: text}.statements(r)
 }
-
-// ByRowsForTest makes a Store insert row by row, as it does over HTTP.
-func ByRowsForTest(s *Store) { s.native = nil }

@@ -139,6 +139,7 @@ func (s *Store) retain(ctx context.Context, r *rendering) error {
 		{"changes_raw", "time", s.cfg.Retention},
 		{"alerts_minute", "minute", s.cfg.Rollups},
 		{"alerts_hour", "hour", s.cfg.Rollups},
+		{"events_raw", "time", s.cfg.RetentionEvents},
 	} {
 		var now, on string
 		if r != nil {

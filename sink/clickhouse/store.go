@@ -11,7 +11,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -34,21 +33,22 @@ var (
 
 // Config says where ClickHouse is.
 type Config struct {
-	DSN          daemon.Secret `yaml:"dsn" doc:"server, as clickhouse://user:password@host:9000/database; none means the embedded one of gyre up"`
-	Retention    time.Duration `yaml:"retention" doc:"how long alerts, their events and changes are kept; 0 keeps them for ever"`
-	Rollups      time.Duration `yaml:"retention_rollups" doc:"how long the numbers of alerts by minute and hour are kept; 0 keeps them for ever"`
-	Cluster      string        `yaml:"cluster" doc:"cluster of the server, as in system.clusters: tables are replicated and spread over its shards; none means one server"`
-	QueryTimeout time.Duration `yaml:"query_timeout" doc:"how long a question may take on the server"`
+	DSN             daemon.Secret `yaml:"dsn" doc:"server, as clickhouse://user:password@host:9000/database; none means the embedded one of gyre up"`
+	Retention       time.Duration `yaml:"retention" doc:"how long alerts, their events and changes are kept; 0 keeps them for ever"`
+	Rollups         time.Duration `yaml:"retention_rollups" doc:"how long the numbers of alerts by minute and hour are kept; 0 keeps them for ever"`
+	RetentionEvents time.Duration `yaml:"retention_events" doc:"how long events are kept that evaluator.store_events has stored; 0 keeps them for ever"`
+	Cluster         string        `yaml:"cluster" doc:"cluster of the server, as in system.clusters: tables are replicated and spread over its shards; none means one server"`
+	QueryTimeout    time.Duration `yaml:"query_timeout" doc:"how long a question may take on the server"`
 }
 
-// DefaultConfig keeps alerts for 90 days, and their numbers for 400.
+// DefaultConfig keeps alerts for 90 days, their numbers for 400 and events for 7.
 func DefaultConfig() Config {
-	return Config{Retention: 90 * 24 * time.Hour, Rollups: 400 * 24 * time.Hour, QueryTimeout: time.Minute}
+	return Config{Retention: 90 * 24 * time.Hour, Rollups: 400 * 24 * time.Hour, RetentionEvents: 7 * 24 * time.Hour, QueryTimeout: time.Minute}
 }
 
 // Validate checks the configuration.
 func (c Config) Validate() error {
-	for key, d := range map[string]time.Duration{"retention": c.Retention, "retention_rollups": c.Rollups} {
+	for key, d := range map[string]time.Duration{"retention": c.Retention, "retention_rollups": c.Rollups, "retention_events": c.RetentionEvents} {
 		if d < 0 || d > 0 && d < time.Hour {
 			return fmt.Errorf("%s is %s, want 0 or at least 1h", key, d)
 		}
@@ -66,8 +66,6 @@ type Store struct {
 	cfg  Config
 	addr string
 
-	native  *native   // nil if inserts go over conn
-	columns sync.Pool // of *columns
 	version atomic.Pointer[string]
 }
 
@@ -108,7 +106,7 @@ func Prepare(cfg Config) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrConnect, err)
 	}
-	return &Store{conn: conn, cfg: cfg, addr: fmt.Sprint(opts.Addr), native: newNative(opts)}, nil
+	return &Store{conn: conn, cfg: cfg, addr: fmt.Sprint(opts.Addr)}, nil
 }
 
 // Check connects and refuses a server that is too old with [embedded.ErrTooOld].
@@ -145,8 +143,5 @@ func (s *Store) Ready() error {
 
 // Close closes the connections.
 func (s *Store) Close() error {
-	if s.native != nil {
-		s.native.close()
-	}
 	return s.conn.Close()
 }

@@ -7,7 +7,6 @@ import (
 	"strings"
 	"syscall"
 
-	chgo "github.com/ClickHouse/ch-go"
 	ch "github.com/ClickHouse/clickhouse-go/v2"
 
 	"github.com/gyre-sec/gyre/sink/clickhouse/embedded"
@@ -139,7 +138,6 @@ var troubles = map[int32]Trouble{ // never changed
 // Diagnose says what an error of the Store's methods means. Of nil it is [StateOK].
 func Diagnose(err error) Trouble {
 	var e *ch.Exception
-	var n *chgo.Exception
 	var wait net.Error
 	var op *net.OpError
 	switch {
@@ -149,8 +147,6 @@ func Diagnose(err error) Trouble {
 		return Trouble{State: StateFailing, Remedy: remedyRow, Row: true, Split: true}
 	case errors.As(err, &e):
 		return ofServer(e.Code, e.Message)
-	case errors.As(err, &n):
-		return ofServer(int32(n.Code), n.Message)
 	case errors.Is(err, ErrSchema), errors.Is(err, embedded.ErrTooOld):
 		return Trouble{State: StateSchema, Remedy: remedySchema}
 	case errors.Is(err, ErrConnect), errors.As(err, &op) && op.Op == "dial":
