@@ -100,12 +100,12 @@ func when(t int64) time.Time {
 	return time.Unix(0, min(max(t, 0), math.MaxInt64-int64(24*time.Hour))).UTC()
 }
 
-// rest are the fields without a column of their own that the event has and that are not empty.
+// rest are the fields without a column of their own that the event has, without those that are empty or false.
 func (r *eventRows) rest(k eventv1.Kind) map[string]string {
 	list := r.fields[min(int(k), len(r.fields)-1)]
 	out := make(map[string]string, len(list))
 	for _, f := range list {
-		if x := f.Value(r.view); x != nil && x != "" {
+		if x := f.Value(r.view); x != nil && x != "" && x != false {
 			out[f.Name] = clickhouse.FieldText(x)
 		}
 	}

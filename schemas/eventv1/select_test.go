@@ -105,3 +105,36 @@ func TestSelectCircle(t *testing.T) {
 		t.Errorf("got %d events and %d processes", small.Count, len(small.Procs))
 	}
 }
+
+// FuzzSelect: what is selected of any batch that decodes, decodes.
+func FuzzSelect(f *testing.F) {
+	f.Add(sampled(f), uint64(0b1011))
+	f.Add(sampled(f), ^uint64(0))
+	f.Fuzz(func(t *testing.T, data []byte, mask uint64) {
+		var b eventv1.Batch
+		if eventv1.NewDecoder().Decode(data, &b) != nil {
+			return
+		}
+		r := eventv1.NewReader()
+		r.Reset(&b)
+		for e := (eventv1.Event{}); r.Next(&e); {
+		}
+		if r.Err() != nil {
+			return
+		}
+		keep := make([]bool, b.Count)
+		want := 0
+		for i := range keep {
+			if keep[i] = mask>>(i%64)&1 == 1; keep[i] {
+				want++
+			}
+		}
+		out, err := eventv1.NewSelector().Select(&b, keep)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if small, got := lines(t, out); small.Count != want || len(got) != want {
+			t.Fatalf("got %d events, want %d", small.Count, want)
+		}
+	})
+}
