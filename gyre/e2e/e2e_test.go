@@ -278,7 +278,7 @@ func TestRefusals(t *testing.T) {
 		{"unknown key", []string{"up", "--config", write("c.yaml", "collector:\n  mod: auto\n")}, "c.yaml:2:3", true},
 		{"bad rule", []string{"up", "--set", "evaluator.dirs=" + filepath.Dir(badRule)}, "bad.yaml:5:", false},
 		{"taken port", []string{"up", "--set", "up.nats.listen=" + l.Addr().String()}, "address is not available", true},
-		{"no ClickHouse there", []string{"up", "--clickhouse", "clickhouse://127.0.0.1:1/default"}, "connect to ClickHouse", true},
+		{"no address of ClickHouse", []string{"up", "--clickhouse", "127.0.0.1:1"}, "clickhouse", true},
 		{"no NATS there", []string{"up", "--nats", "nats://127.0.0.1:1"}, "connect to NATS", true},
 		{"nothing runs", []string{"status"}, "no instance is running", true},
 		{"bad query format", []string{"query", "--format", "xml", "SELECT 1"}, "xml", false},
@@ -303,6 +303,28 @@ func TestRefusals(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestUpWithoutClickHouse: everything but storage works while ClickHouse is away, and the status says what to do.
+func TestUpWithoutClickHouse(t *testing.T) {
+	needRoot(t)
+	data := filepath.Join(t.TempDir(), "data")
+	p := start(t, nil, "gyre", "up", "--data-dir", data, "--clickhouse", "clickhouse://127.0.0.1:1/default")
+	eventually(t, "the state of storage", func() error {
+		out, stderr, err := gyre("status", "--data-dir", data)
+		if !strings.Contains(out, "unreachable") || !strings.Contains(out, "sink.clickhouse.dsn") {
+			return fmt.Errorf("%w: %s%s\n%s", err, out, stderr, p.err.String())
+		}
+		return nil
+	})
+	opens("/etc/shadow", 1) // by a program that has no business there
+	eventually(t, "an alert", func() error {
+		if out := p.out.String(); !strings.Contains(out, "/etc/shadow") {
+			return errors.New(out)
+		}
+		return nil
+	})
+	p.stop(t)
 }
 
 func TestWithoutPrivilege(t *testing.T) {
