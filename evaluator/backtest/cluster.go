@@ -208,6 +208,9 @@ func (c *Cluster) request(ctx context.Context, t *task) (*part, error) {
 		if err := unsqueeze(answer, &p); err != nil {
 			return nil, backoff.Permanent(fmt.Errorf("read answer: %w", err))
 		}
+		if p.Again {
+			return nil, errors.New("the evaluator that was asked has ended")
+		}
 		return &p, nil
 	}, backoff.WithMaxTries(rangeTries), backoff.WithMaxElapsedTime(0))
 }

@@ -31,8 +31,10 @@ type task struct {
 
 const taskVersion = 1
 
-// part is what was found in a range: all up to message Next, which another task begins with; 0 means all of it.
+// part is what was found in a range: all up to message Next, which another task begins with; 0 means all of it. Again means
+// nothing: the evaluator ends, and another one is to be asked.
 type part struct {
+	Again   bool      `json:"again,omitempty"`
 	Digests [2]string `json:"digests"` // of the sets that were used: before, after
 	Jobs    []partJob `json:"jobs"`
 	Next    uint64    `json:"next,omitempty"`

@@ -53,7 +53,11 @@ func (s *Server) Run(ctx context.Context) error {
 		if t.V != taskVersion {
 			return nil, fmt.Errorf("the evaluator knows version %d of requests, not %d: use the same release of gyre", taskVersion, t.V)
 		}
-		return s.do(ctx, &t)
+		answer, err := s.do(ctx, &t)
+		if ctx.Err() != nil {
+			return squeeze(part{Again: true})
+		}
+		return answer, err
 	})
 }
 
