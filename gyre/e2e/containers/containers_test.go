@@ -172,9 +172,12 @@ func (p *pipeline) collect(done func(map[string]*seen) bool) map[string]*seen {
 				if c.Flags&eventv1.ContainerIncomplete != 0 {
 					s.incomplete++
 				}
-				for _, name := range wanted {
-					f, _ := field.Lookup(name)
-					s.values[name] = f.Value(v)
+				program, _ := field.Lookup("proc.name")
+				if name, _ := program.Value(v).(string); !strings.HasPrefix(name, "runc") || s.values["proc.name"] == nil { // a batch that waited for facts comes out late
+					for _, name := range wanted {
+						f, _ := field.Lookup(name)
+						s.values[name] = f.Value(v)
+					}
 				}
 				if s.values["container.name"] == nil || s.values["container.image.repository"] == nil {
 					s.noName++
