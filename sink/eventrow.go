@@ -46,11 +46,11 @@ func newEventRows() *eventRows {
 	return r
 }
 
-// rows are the events of an encoded batch. Errors are permanent: these bytes never decode.
-func (r *eventRows) rows(data []byte) ([]clickhouse.Event, error) {
+// rows are the events of an encoded batch, and the batch, which keeps data. Errors are permanent: these bytes never decode.
+func (r *eventRows) rows(data []byte) ([]clickhouse.Event, clickhouse.EventBatch, error) {
 	var b eventv1.Batch // the rows share its strings
 	if err := r.decoder.Decode(data, &b); err != nil {
-		return nil, err
+		return nil, clickhouse.EventBatch{}, err
 	}
 	out := make([]clickhouse.Event, 0, b.Count)
 	r.view.Batch(&b)
@@ -59,7 +59,12 @@ func (r *eventRows) rows(data []byte) ([]clickhouse.Event, error) {
 		r.view.Event(&e)
 		out = append(out, r.row(&b, &e))
 	}
-	return out, r.reader.Err()
+	whole := clickhouse.EventBatch{Node: b.Node, BootID: b.BootID, Source: b.Source, Events: uint32(len(out)), Data: data}
+	if len(out) > 0 {
+		first := &out[0]
+		whole.Time, whole.FirstSeq, whole.LastSeq = first.Time, first.Seq, out[len(out)-1].Seq
+	}
+	return out, whole, r.reader.Err()
 }
 
 func (r *eventRows) row(b *eventv1.Batch, e *eventv1.Event) clickhouse.Event {

@@ -39,8 +39,9 @@ type eventStorage struct {
 
 // picked is a message with its rows.
 type picked struct {
-	d    *bus.Delivery
-	rows []clickhouse.Event
+	d     *bus.Delivery
+	rows  []clickhouse.Event
+	batch clickhouse.EventBatch
 }
 
 func newEventStorage(b *bus.Bus, store *clickhouse.Store, log *slog.Logger, reg prometheus.Registerer) (*eventStorage, error) {
@@ -71,13 +72,13 @@ func (s *eventStorage) run(ctx context.Context) error {
 func (s *eventStorage) collect(ctx context.Context, d *bus.Delivery) error {
 	m := s.makers.Get().(*eventRows)
 	defer s.makers.Put(m)
-	rows, err := m.rows(d.Data)
+	rows, batch, err := m.rows(d.Data)
 	if err != nil {
 		return bus.Permanent(fmt.Errorf("decode events to store: %w", err))
 	}
 	d.Defer()
 	select {
-	case s.in <- picked{d, rows}:
+	case s.in <- picked{d, rows, batch}:
 	case <-ctx.Done():
 		d.Retry(0)
 	}
@@ -87,6 +88,7 @@ func (s *eventStorage) collect(ctx context.Context, d *bus.Delivery) error {
 // insertLoop gathers events and stores them; their messages are acknowledged after that.
 func (s *eventStorage) insertLoop(ctx context.Context) error {
 	var rows []clickhouse.Event
+	var batches []clickhouse.EventBatch
 	var from []*bus.Delivery
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
@@ -101,20 +103,23 @@ func (s *eventStorage) insertLoop(ctx context.Context) error {
 			if from = append(from, p.d); len(from) == 1 {
 				timer.Reset(eventsWait)
 			}
-			rows = append(rows, p.rows...)
+			if len(p.rows) > 0 {
+				rows, batches = append(rows, p.rows...), append(batches, p.batch)
+			}
 			if len(rows) < eventsRows && len(from) < eventsBound {
 				continue
 			}
 		case <-timer.C:
 		}
-		s.flush(ctx, rows, from)
+		s.flush(ctx, rows, batches, from)
 		clear(rows) // they hold the strings of batches
-		rows, from = rows[:0], from[:0]
+		clear(batches)
+		rows, batches, from = rows[:0], batches[:0], from[:0]
 	}
 }
 
-// flush stores rows, trying again until ctx ends; then their messages are given back.
-func (s *eventStorage) flush(ctx context.Context, rows []clickhouse.Event, from []*bus.Delivery) {
+// flush stores rows and the batches that they are of, trying again until ctx ends; then their messages are given back.
+func (s *eventStorage) flush(ctx context.Context, rows []clickhouse.Event, batches []clickhouse.EventBatch, from []*bus.Delivery) {
 	if len(from) == 0 {
 		return
 	}
@@ -122,7 +127,10 @@ func (s *eventStorage) flush(ctx context.Context, rows []clickhouse.Event, from 
 	policy.InitialInterval, policy.MaxInterval = 100*time.Millisecond, 10*time.Second
 	tries := 0
 	_, err := backoff.Retry(ctx, func() (struct{}, error) {
-		err := s.store.StoreEvents(ctx, rows)
+		err := s.store.StoreBatches(ctx, batches)
+		if err == nil {
+			err = s.store.StoreEvents(ctx, rows)
+		}
 		if err != nil {
 			s.failed.Inc()
 			if tries++; tries == 3 && ctx.Err() == nil { // at a start the table may not be there yet

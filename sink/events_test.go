@@ -156,7 +156,7 @@ func (f *fixture) dead() []bus.Stored {
 // TestEventColumns compares a connection and an open in a container with what went in.
 func TestEventColumns(t *testing.T) {
 	now := time.Now().UTC().Truncate(time.Second)
-	rows, err := newEventRows().rows(some(t, enriched(t, "n", 100, 64, now), 1))
+	rows, _, err := newEventRows().rows(some(t, enriched(t, "n", 100, 64, now), 1))
 	if err != nil || len(rows) != 64 {
 		t.Fatalf("%d rows: %v", len(rows), err)
 	}

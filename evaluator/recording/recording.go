@@ -49,6 +49,8 @@ type Index struct {
 	// Complete is false if recording was interrupted before its time was over; Damage says why a file had to be read without its index.
 	Complete bool   `json:"complete"`
 	Damage   string `json:"damage,omitempty"`
+	// Picked says that these are events which somebody chose: numbers between them are no gaps.
+	Picked bool `json:"picked,omitempty"`
 	// FirstSeq to LastSeq are numbers of the stream; Missing of them had no message.
 	FirstSeq uint64 `json:"first_seq"`
 	LastSeq  uint64 `json:"last_seq"`
@@ -139,6 +141,9 @@ func (x *Index) add(b *eventv1.Batch, last uint64, seq uint64, at time.Time, siz
 		n.Lost[l.Kind.String()] += l.Count
 	}
 	if b.Count == 0 {
+		return
+	}
+	if x.Picked {
 		return
 	}
 	if n.boot == b.BootID && b.FirstSeq > n.next {

@@ -183,3 +183,61 @@ func TestVirtual(t *testing.T) {
 		t.Error("another run has the same boot")
 	}
 }
+
+// TestDistinct gives the events of batches that overlap, as those do that were picked from one under several conditions: each once.
+func TestDistinct(t *testing.T) {
+	var whole eventv1.Batch
+	if err := eventv1.NewDecoder().Decode(batch(t, "n", 100, 64, 0), &whole); err != nil {
+		t.Fatal(err)
+	}
+	pick := func(every, from int) []byte {
+		keep := make([]bool, whole.Count)
+		for i := from; i < len(keep); i += every {
+			keep[i] = true
+		}
+		data, err := eventv1.NewSelector().Select(&whole, keep)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return bytes.Clone(data)
+	}
+	d := recording.NewDistinct()
+	seqs := func(data []byte) (out []uint64) {
+		t.Helper()
+		data, err := d.Next(data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if data == nil {
+			return nil
+		}
+		var b eventv1.Batch
+		if err := eventv1.NewDecoder().Decode(data, &b); err != nil {
+			t.Fatal(err)
+		}
+		r := eventv1.NewReader()
+		var e eventv1.Event
+		for r.Reset(&b); r.Next(&e); {
+			out = append(out, e.Seq)
+		}
+		return out
+	}
+	for _, c := range []struct {
+		what string
+		data []byte
+		want []uint64
+	}{
+		{"every 16th", pick(16, 0), []uint64{100, 116, 132, 148}},
+		{"every 8th", pick(8, 0), []uint64{108, 124, 140, 156}},
+		{"the same again", pick(8, 0), nil},
+		{"others", pick(32, 3), []uint64{103, 135}},
+		{"another node", batch(t, "m", 100, 2, 0), []uint64{100, 101}},
+	} {
+		if d := cmp.Diff(c.want, seqs(c.data)); d != "" {
+			t.Errorf("%s (-want +got):\n%s", c.what, d)
+		}
+	}
+	if _, err := d.Next([]byte("not a batch")); err == nil {
+		t.Error("bytes that are no batch were taken")
+	}
+}

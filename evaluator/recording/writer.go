@@ -118,6 +118,9 @@ func (w *Writer) flush() error {
 	return nil
 }
 
+// Picked says that the batches to come hold events which somebody chose, of all that happened.
+func (w *Writer) Picked() { w.index.Picked = true }
+
 // Index tells what was added so far.
 func (w *Writer) Index() *Index { return &w.index }
 

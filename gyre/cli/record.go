@@ -22,6 +22,7 @@ type recordFlags struct {
 	out           string
 	nodes         []string
 	source        string
+	stored        bool
 	force, quiet  bool
 }
 
@@ -30,9 +31,10 @@ func (a *app) recordCommand() *cobra.Command {
 	c := a.connects(&cobra.Command{
 		Use: "record", Short: "Record enriched batches to a file, for gyre replay --from-file", Args: cobra.NoArgs,
 		Long: "Records enriched batches as they come, or with --since those that the stream still holds, to one file with an index and a checksum.\n" +
+			"With --stored it records what evaluator.store_events has put into ClickHouse, which reaches further back than the stream.\n" +
 			"The file says what was lost: events that nodes report as lost, numbers of events without a batch, and messages that the stream has removed.\n" +
 			"Ctrl-C ends it early; the file is complete as far as it goes, and says so.",
-		Example: "  gyre record --for 10m -o session.gyre\n  gyre record --since 2h --node 'web-*' -o web.gyre",
+		Example: "  gyre record --for 10m -o session.gyre\n  gyre record --since 2h --node web-1 -o web.gyre\n  gyre record --stored --since 120h --for 2h -o wednesday.gyre",
 		RunE: func(*cobra.Command, []string) error {
 			ctx, stop := interruptible()
 			defer stop()
@@ -45,6 +47,7 @@ func (a *app) recordCommand() *cobra.Command {
 	fl.StringVarP(&f.out, "output", "o", "", "file to write")
 	fl.StringSliceVar(&f.nodes, "node", nil, "only batches of this node; may be repeated")
 	fl.StringVar(&f.source, "source", "", "only events of this source, such as syscall")
+	fl.BoolVar(&f.stored, "stored", false, "record the events that ClickHouse holds, by their own times; needs --since")
 	fl.BoolVarP(&f.force, "force", "f", false, "replace a file that is there")
 	fl.BoolVarP(&f.quiet, "quiet", "q", false, "show no progress")
 	return c
@@ -58,6 +61,9 @@ func (f *recordFlags) check() error {
 		return errors.New("--for and --since are durations above 0")
 	case f.length == 0 && f.since == 0:
 		return daemon.Hint(errors.New("it is not said how long to record"), "add --for 10m, or --since 1h for what the stream holds")
+	}
+	if f.stored && f.since == 0 {
+		return daemon.Hint(errors.New("--stored reads the past, and it is not said which"), "add --since 120h")
 	}
 	for _, n := range f.nodes {
 		if strings.ContainsAny(n, "*?") {
@@ -74,28 +80,58 @@ func (a *app) record(ctx context.Context, f recordFlags) error {
 	if err := f.check(); err != nil {
 		return err
 	}
-	b, _, err := a.openBus(ctx)
+	open := a.openStream
+	if f.stored {
+		open = a.openStored
+	}
+	src, err := open(ctx, f)
 	if err != nil {
 		return err
 	}
-	defer b.Close()
+	defer src.close()
 	file, err := os.OpenFile(f.out, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return fmt.Errorf("write recording: %w", err)
 	}
-	x, err := recordTo(ctx, b, f, file, a)
+	w, err := recording.NewWriter(file)
+	if err == nil {
+		err = src.read(ctx, w)
+		err = errors.Join(err, w.Close(err == nil && ctx.Err() == nil))
+	}
 	if err = errors.Join(err, file.Close()); err != nil {
 		return err
 	}
+	x := w.Index()
 	_, err = fmt.Fprintf(a.out, "%s: %s\n", f.out, describeRecording(x))
 	return err
 }
 
-func recordTo(ctx context.Context, b *bus.Bus, f recordFlags, file *os.File, a *app) (*recording.Index, error) {
-	w, err := recording.NewWriter(file)
+// recorded is what a recording is made of. read returns nil if ctx ended.
+type recorded struct {
+	read  func(ctx context.Context, w *recording.Writer) error
+	close func()
+}
+
+// openStream opens what comes, or what the stream holds.
+func (a *app) openStream(ctx context.Context, f recordFlags) (recorded, error) {
+	b, _, err := a.openBus(ctx)
 	if err != nil {
-		return nil, err
+		return recorded{}, err
 	}
+	if f.since > 0 {
+		x, err := b.Bounds(ctx, bus.StreamEnriched)
+		if err != nil {
+			b.Close()
+			return recorded{}, err
+		}
+		if x.FirstSeq > 1 && x.FirstTime.After(time.Now().Add(-f.since)) {
+			fmt.Fprintf(a.err, "the stream's limits have removed what is older than %s: the recording starts there. If evaluator.store_events is set, --stored reaches further back\n", x.FirstTime.Format(time.RFC3339))
+		}
+	}
+	return recorded{func(ctx context.Context, w *recording.Writer) error { return a.recordStream(ctx, b, f, w) }, b.Close}, nil
+}
+
+func (a *app) recordStream(ctx context.Context, b *bus.Bus, f recordFlags, w *recording.Writer) error {
 	cfg := bus.ReadConfig{Stream: bus.StreamEnriched}
 	for _, n := range f.nodes {
 		cfg.Filters = append(cfg.Filters, subject.EventFilter(subject.PrefixEnriched, f.source, n))
@@ -117,7 +153,7 @@ func recordTo(ctx context.Context, b *bus.Bus, f recordFlags, file *os.File, a *
 	}
 	var u bus.Unpacker
 	said := time.Now()
-	err = b.Read(read, cfg, func(p bus.Packed) error {
+	return b.Read(read, cfg, func(p bus.Packed) error {
 		data, err := u.Unpack(p)
 		if err != nil {
 			w.Index().Bad++
@@ -129,7 +165,6 @@ func recordTo(ctx context.Context, b *bus.Bus, f recordFlags, file *os.File, a *
 		}
 		return w.Add(p.Subject, p.Seq, p.Time, data, len(cfg.Filters) > 0)
 	})
-	return w.Index(), errors.Join(err, w.Close(err == nil && ctx.Err() == nil))
 }
 
 func describeRecording(x *recording.Index) string {
@@ -145,6 +180,9 @@ func describeRecording(x *recording.Index) string {
 		if l.n > 0 {
 			fmt.Fprintf(&s, "; %d %s", l.n, l.what)
 		}
+	}
+	if x.Picked {
+		s.WriteString("; only what evaluator.store_events picked")
 	}
 	if !x.Complete || x.Damage != "" {
 		s.WriteString("; " + incomplete(x))

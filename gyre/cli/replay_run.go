@@ -136,6 +136,9 @@ func (r *replayRun) source(ctx context.Context) error {
 		if !x.Complete || x.Damage != "" {
 			fmt.Fprintf(r.a.err, "the recording covers less than was asked for: %s\n", incomplete(x))
 		}
+		if x.Picked {
+			fmt.Fprintln(r.a.err, "the recording holds the events that evaluator.store_events picked: rules cannot match others")
+		}
 		r.src = fileSource{f, s, r.state}
 		r.cfg.Sparse = s.Source != ""
 		return nil

@@ -61,6 +61,12 @@ const (
 
 func newPast(t *testing.T) *past {
 	t.Helper()
+	return newPastStoring(t, "")
+}
+
+// newPastStoring is a past whose evaluator picks events to store.
+func newPastStoring(t *testing.T, storeEvents string) *past {
+	t.Helper()
 	srv := bustest.Start(t)
 	p := &past{b: srv.Connect(), dir: t.TempDir(), alerts: map[string][]byte{}}
 	p.url = "nats://" + srv.Token() + "@" + strings.TrimPrefix(srv.URL(), "nats://")
@@ -68,7 +74,7 @@ func newPast(t *testing.T) *past {
 		t.Fatal(err)
 	}
 	cfg := evaluator.DefaultConfig()
-	cfg.Dirs, cfg.Concurrency = []string{p.dir}, 1
+	cfg.Dirs, cfg.Concurrency, cfg.StoreEvents = []string{p.dir}, 1, storeEvents
 	ev, err := evaluator.New(cfg, p.b, bustest.Log(), prometheus.NewRegistry())
 	if err != nil {
 		t.Fatal(err)

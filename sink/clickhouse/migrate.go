@@ -140,6 +140,7 @@ func (s *Store) retain(ctx context.Context, r *rendering) error {
 		{"alerts_minute", "minute", s.cfg.Rollups},
 		{"alerts_hour", "hour", s.cfg.Rollups},
 		{"events_raw", "time", s.cfg.RetentionEvents},
+		{"event_batches", "time", s.cfg.RetentionEvents},
 	} {
 		var now, on string
 		if r != nil {
