@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"strconv"
 	"testing"
 	"time"
 
@@ -200,5 +201,13 @@ func BenchmarkEvents(b *testing.B) {
 	b.ResetTimer()
 	f.run(Config{})
 	f.eventsSettled(10 * time.Minute)
-	b.ReportMetric(float64((b.N+per-1)/per*per)/b.Elapsed().Seconds(), "rows/s")
+	rows := float64((b.N + per - 1) / per * per)
+	b.ReportMetric(rows/b.Elapsed().Seconds(), "rows/s")
+	for unit, table := range map[string]string{"B/row": "events_raw", "batch-B/row": "event_batches"} {
+		size, err := strconv.ParseFloat(scalar(b, store, "SELECT sum(data_compressed_bytes) FROM system.parts WHERE database = currentDatabase() AND active AND table = '"+table+"'"), 64)
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.ReportMetric(size/rows, unit)
+	}
 }
