@@ -59,13 +59,7 @@ func (e *Event) encode(x *wire.Encoder, n int, seq uint64, time int64) {
 	x.Array(eventLen + n)
 	x.Uint(uint64(e.Kind))
 	x.Uint(e.Seq - seq)
-	x.Int(e.Time - time)
-	x.Int(int64(e.Proc))
-	x.Uint(uint64(e.TID))
-	x.Int(e.Ret)
-	x.Uint(uint64(e.CPU))
-	x.Uint(uint64(e.Flags))
-	for _, a := range e.Args[:n] {
-		x.Int(a)
-	}
+	rest := [eventLen - 2]int64{e.Time - time, int64(e.Proc), int64(e.TID), e.Ret, int64(e.CPU), int64(e.Flags)}
+	x.Ints(rest[:])
+	x.Ints(e.Args[:n])
 }

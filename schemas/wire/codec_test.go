@@ -3,7 +3,9 @@ package wire_test
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"math/rand/v2"
+	"strings"
 	"testing"
 
 	"github.com/vmihailenco/msgpack/v5"
@@ -79,4 +81,50 @@ func FuzzAgreesWithCodec(f *testing.F) {
 		}
 		agree(t, data)
 	})
+}
+
+// TestEncodesAsCodec writes values around every change of form, and compares with what the codec writes.
+func TestEncodesAsCodec(t *testing.T) {
+	var ints []int64
+	for shift := range 64 {
+		for d := int64(-2); d <= 2; d++ {
+			ints = append(ints, int64(1)<<shift+d, -(int64(1)<<shift)+d)
+		}
+	}
+	lengths := []int{0, 1, 15, 16, 31, 32, 127, 128, 255, 256, 257, 65535, 65536, 65537}
+	e := wire.NewEncoder()
+	var buf bytes.Buffer
+	c := msgpack.NewEncoder(&buf)
+	check := func(what string, v any, err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(e.Data(), buf.Bytes()) || e.Len() != buf.Len() {
+			t.Errorf("%s %v: %x, the codec writes %x", what, v, e.Data()[:min(16, e.Len())], buf.Bytes()[:min(16, buf.Len())])
+		}
+		e.Reset()
+		buf.Reset()
+	}
+	for _, v := range ints {
+		e.Int(v)
+		check("int", v, c.EncodeInt(v))
+		e.Uint(uint64(v))
+		check("uint", uint64(v), c.EncodeUint(uint64(v)))
+	}
+	for _, n := range lengths {
+		s := strings.Repeat("x", n)
+		e.String(s)
+		check("string of", n, c.EncodeString(s))
+		e.Bytes([]byte(s))
+		check("bytes of", n, c.EncodeBytes([]byte(s)))
+		e.Array(n)
+		check("array of", n, c.EncodeArrayLen(n))
+	}
+	e.Bytes(nil) // an empty byte string, not nil
+	check("no bytes", "", c.EncodeBytes([]byte{}))
+	e.Bool(true)
+	e.Bool(false)
+	e.Nil()
+	check("bools and nil", "", errors.Join(c.EncodeBool(true), c.EncodeBool(false), c.EncodeNil()))
 }
