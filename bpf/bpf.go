@@ -29,8 +29,6 @@ type Options struct {
 	Mode Mode
 	// RingBufferBytes is a power of two and a multiple of the page size; 0 means 8 MiB.
 	RingBufferBytes uint32
-	// WakeBytes, a power of two, is how much may wait in the ring buffer before the reader is woken; 0 means 64 KiB, or a quarter of a small ring buffer.
-	WakeBytes uint32
 }
 
 // Objects are loaded programs and maps. They see nothing until [Objects.Attach].
@@ -94,12 +92,6 @@ func size(spec *ebpf.CollectionSpec, o Options) error {
 		spec.Maps["events"].MaxEntries = o.RingBufferBytes
 	}
 	spec.Maps["scratches"].MaxEntries *= uint32(cpus)
-	if o.WakeBytes == 0 {
-		o.WakeBytes = min(64<<10, spec.Maps["events"].MaxEntries/4)
-	}
-	if err := spec.Variables["wake_bytes"].Set(o.WakeBytes); err != nil {
-		return fmt.Errorf("set wake-up threshold: %w", err)
-	}
 	return nil
 }
 

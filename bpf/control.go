@@ -62,6 +62,9 @@ func (o *Objects) SetThreads(on bool) error { return o.flag("threads_on", on) }
 // SetEnv switches reading of the environment of new programs on or off.
 func (o *Objects) SetEnv(on bool) error { return o.flag("env_on", on) }
 
+// SetSleeping says whether the reader of records sleeps and wants to be woken by the next one, which resets it.
+func (o *Objects) SetSleeping(on bool) error { return o.flag("reader_sleeps", on) }
+
 func (o *Objects) flag(name string, on bool) error {
 	v := uint32(0)
 	if on {

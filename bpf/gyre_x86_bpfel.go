@@ -159,6 +159,7 @@ const (
 	gyreVarMuteExes        = "mute_exes"
 	gyreVarMuteGroups      = "mute_groups"
 	gyreVarMutePaths       = "mute_paths"
+	gyreVarReaderSleeps    = "reader_sleeps"
 	gyreVarSyscallOn       = "syscall_on"
 	gyreVarThreadsOn       = "threads_on"
 	gyreVarUnusedBase      = "unused_base"
@@ -171,7 +172,6 @@ const (
 	gyreVarUnusedOp        = "unused_op"
 	gyreVarUnusedSnapshot  = "unused_snapshot"
 	gyreVarUringCqe        = "uring_cqe"
-	gyreVarWakeBytes       = "wake_bytes"
 )
 
 // loadGyre returns the embedded CollectionSpec for gyre.
@@ -261,6 +261,7 @@ type gyreVariableSpecs struct {
 	MuteExes        *ebpf.VariableSpec `ebpf:"mute_exes"`
 	MuteGroups      *ebpf.VariableSpec `ebpf:"mute_groups"`
 	MutePaths       *ebpf.VariableSpec `ebpf:"mute_paths"`
+	ReaderSleeps    *ebpf.VariableSpec `ebpf:"reader_sleeps"`
 	SyscallOn       *ebpf.VariableSpec `ebpf:"syscall_on"`
 	ThreadsOn       *ebpf.VariableSpec `ebpf:"threads_on"`
 	UnusedBase      *ebpf.VariableSpec `ebpf:"unused_base"`
@@ -273,7 +274,6 @@ type gyreVariableSpecs struct {
 	UnusedOp        *ebpf.VariableSpec `ebpf:"unused_op"`
 	UnusedSnapshot  *ebpf.VariableSpec `ebpf:"unused_snapshot"`
 	UringCqe        *ebpf.VariableSpec `ebpf:"uring_cqe"`
-	WakeBytes       *ebpf.VariableSpec `ebpf:"wake_bytes"`
 }
 
 // gyreObjects contains all objects after they have been loaded into the kernel.
@@ -343,6 +343,7 @@ type gyreVariables struct {
 	MuteExes        *ebpf.Variable `ebpf:"mute_exes"`
 	MuteGroups      *ebpf.Variable `ebpf:"mute_groups"`
 	MutePaths       *ebpf.Variable `ebpf:"mute_paths"`
+	ReaderSleeps    *ebpf.Variable `ebpf:"reader_sleeps"`
 	SyscallOn       *ebpf.Variable `ebpf:"syscall_on"`
 	ThreadsOn       *ebpf.Variable `ebpf:"threads_on"`
 	UnusedBase      *ebpf.Variable `ebpf:"unused_base"`
@@ -355,7 +356,6 @@ type gyreVariables struct {
 	UnusedOp        *ebpf.Variable `ebpf:"unused_op"`
 	UnusedSnapshot  *ebpf.Variable `ebpf:"unused_snapshot"`
 	UringCqe        *ebpf.Variable `ebpf:"uring_cqe"`
-	WakeBytes       *ebpf.Variable `ebpf:"wake_bytes"`
 }
 
 // gyrePrograms contains all programs after they have been loaded into the kernel.

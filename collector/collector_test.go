@@ -190,7 +190,7 @@ func TestRecordedToStream(t *testing.T) {
 		t.Errorf("kinds %v", kinds)
 	}
 	for _, batch := range got.batches {
-		if batch.Count > 256 || batch.Node != "test-node" || batch.Source != SourceName {
+		if batch.Count > DefaultConfig().BatchEvents || batch.Node != "test-node" || batch.Source != SourceName {
 			t.Errorf("batch of %d from %s", batch.Count, batch.Node)
 		}
 	}

@@ -54,7 +54,7 @@ const recordedPrefix = "recorded:"
 func DefaultConfig() Config {
 	return Config{
 		Source: "live", ReplaySpeed: 1, Mode: "auto", RingBuffer: 8 * daemon.MiB,
-		BatchEvents: 256, BatchBytes: 64 * daemon.KiB, BatchDelay: 10 * time.Millisecond,
+		BatchEvents: 1024, BatchBytes: 64 * daemon.KiB, BatchDelay: 10 * time.Millisecond,
 		Spool: 64 * daemon.MiB, SpoolDisk: daemon.GiB, SpoolSync: "1s", SpoolKeep: 2 * time.Minute, InFlight: 64, MaxProcs: 1 << 18, StopTimeout: 2 * time.Second, Drop: true,
 		Capture: policy.Default(), Containers: container.DefaultConfig(), Hash: exehash.DefaultConfig(), DNS: dnsname.DefaultConfig(),
 	}

@@ -136,7 +136,7 @@ u32 exclusions = 0;	   /* excluded has entries */
 u32 mute_exes = 0, mute_groups = 0, mute_paths = 0; /* the lists have entries */
 u64 fold_window = 0;	   /* ns in which identical opens are folded, 0: never */
 u32 fold_kinds = 0;	   /* 1 << kind for those that may be */
-u32 wake_bytes = 65536;	   /* wake the reader when so much is waiting */
+u32 reader_sleeps = 0;	   /* the reader wants to be woken by the next record */
 
 static __always_inline struct counters *counters(void)
 {
@@ -362,8 +362,8 @@ static __always_inline void put_bytes(struct scratch *s, const void *p, u32 n, b
 }
 
 /*
- * Sends the record and frees the scratch. The reader is woken each time that another wake_bytes, a power of two, are
- * waiting: once, not with every record until it has come. It looks by itself after a while.
+ * Sends the record and frees the scratch. A reader that has had nothing to do for a while sleeps, and is woken; one
+ * that is busy looks by itself every few milliseconds, and no system call pays for waking it.
  */
 static __always_inline void send(struct scratch *s)
 {
@@ -374,8 +374,12 @@ static __always_inline void send(struct scratch *s)
 	if (size > REC_BODY)
 		size = REC_BODY;
 	h->size = size;
-	u64 waiting = bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA);
-	u64 flags = (waiting & (wake_bytes - 1)) + size >= wake_bytes ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP;
+	u64 flags = BPF_RB_NO_WAKEUP;
+
+	if (reader_sleeps) {
+		reader_sleeps = 0;
+		flags = BPF_RB_FORCE_WAKEUP;
+	}
 	long err = bpf_ringbuf_output(&events, s->rec, size, flags);
 
 	if (err)

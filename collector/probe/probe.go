@@ -25,7 +25,7 @@ type Options struct {
 	Mode string
 	// RingBufferBytes is rounded up to a power of two; 0 means 8 MiB.
 	RingBufferBytes int
-	// FlushInterval is after how long the reader looks by itself for records that did not wake it; 0 means 5 ms.
+	// FlushInterval is how long a busy reader rests before it looks for more records; 0 means 5 ms.
 	FlushInterval time.Duration
 }
 
@@ -36,6 +36,7 @@ type Source struct {
 	reader *ringbuf.Reader
 	report Report
 	flush  time.Duration
+	rec    ringbuf.Record // of Read
 }
 
 // Open loads and attaches the programs; every kind is off until [Source.SetKinds]. The process itself is excluded.
@@ -170,42 +171,88 @@ func (s *Source) Seed(fn func(raw []byte) error) error {
 // drainFor bounds how long Read goes on with what is in the ring buffer after its context has ended.
 const drainFor = time.Second
 
+// A reader that found no record for quietAfter sleeps until the kernel wakes it for the next one, at most sleepFor: it is woken late
+// if a record was on its way when it said that it sleeps.
+const (
+	quietAfter = 20 * time.Millisecond
+	sleepFor   = 100 * time.Millisecond
+)
+
 // Read calls record for each record, in order, and idle when there are none for the
-// moment, at least once in a flush interval. A record is valid during the call. When ctx ends it
+// moment, at least once in sleepFor. A record is valid during the call. When ctx ends it
 // reads what is there, for at most a second, and returns nil; so it does when Close is called.
 func (s *Source) Read(ctx context.Context, record func(raw []byte), idle func()) error {
-	var rec ringbuf.Record
 	var until time.Time
+	latest := time.Now()
 	for {
-		s.reader.SetDeadline(time.Now().Add(s.flush))
-		err := s.reader.ReadInto(&rec)
-		for n := 1; err == nil; n++ {
-			record(rec.RawSample)
-			if rec.Remaining == 0 {
-				idle()
-			}
-			if n%1024 == 0 && ctx.Err() != nil {
-				break
-			}
-			err = s.reader.ReadInto(&rec)
-		}
-		switch {
-		case err == nil, errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, ringbuf.ErrFlushed):
-			idle()
-		case errors.Is(err, ringbuf.ErrClosed):
+		n, err := s.drain(ctx, record)
+		if errors.Is(err, ringbuf.ErrClosed) {
 			return nil
-		default:
+		}
+		if err != nil {
 			return fmt.Errorf("read ring buffer: %w", err)
 		}
-		if ctx.Err() == nil {
-			continue
+		idle()
+		now := time.Now()
+		if n > 0 {
+			latest = now
 		}
-		if until.IsZero() {
-			until = time.Now().Add(drainFor)
-		}
-		if err != nil || time.Now().After(until) { // nothing was left, or it would not end
+		switch {
+		case ctx.Err() != nil && until.IsZero():
+			until = now.Add(drainFor)
+		case ctx.Err() != nil && (n == 0 || now.After(until)): // nothing was left, or it would not end
 			return nil
+		case ctx.Err() != nil:
+		case now.Sub(latest) < quietAfter:
+			time.Sleep(s.flush) // what comes meanwhile is read in one go
+		default:
+			woken, err := s.sleep(ctx, record)
+			if err != nil {
+				return err
+			}
+			if woken {
+				latest = time.Now()
+			}
 		}
+	}
+}
+
+// drain reads the records that are there, and returns how many those were.
+func (s *Source) drain(ctx context.Context, record func(raw []byte)) (n int, err error) {
+	s.reader.SetDeadline(past)
+	for err = s.reader.ReadInto(&s.rec); err == nil; err = s.reader.ReadInto(&s.rec) {
+		record(s.rec.RawSample)
+		if n++; s.rec.Remaining == 0 || n%1024 == 0 && ctx.Err() != nil {
+			return n, nil
+		}
+	}
+	if errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, ringbuf.ErrFlushed) {
+		err = nil
+	}
+	return n, err
+}
+
+// past is a deadline that lets a reader look and not wait.
+var past = time.Unix(1, 0)
+
+// sleep waits for a record, hands it over, and tells whether one came.
+func (s *Source) sleep(ctx context.Context, record func(raw []byte)) (woken bool, err error) {
+	if err := s.objs.SetSleeping(true); err != nil {
+		return false, err
+	}
+	n, err := s.drain(ctx, record) // what came before the kernel was told
+	if n == 0 && err == nil {
+		s.reader.SetDeadline(time.Now().Add(sleepFor))
+		if err = s.reader.ReadInto(&s.rec); err == nil {
+			record(s.rec.RawSample)
+			n++
+		}
+	}
+	switch {
+	case err == nil, errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, ringbuf.ErrFlushed), errors.Is(err, ringbuf.ErrClosed): // Read finds it closed
+		return n > 0, s.objs.SetSleeping(false)
+	default:
+		return n > 0, fmt.Errorf("read ring buffer: %w", err)
 	}
 }
 
