@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -315,6 +316,31 @@ func TestTailReadsThePastAndEnds(t *testing.T) {
 	}
 	if err := b.Tail(t.Context(), bus.TailConfig{Stream: bus.StreamAlerts, ToEnd: true}, func(bus.Stored) error { return errors.New("none expected") }); err != nil {
 		t.Errorf("empty stream: %v", err)
+	}
+}
+
+// TestReadersLeaveNothingBehind reads messages, for none of which a goroutine may stay.
+func TestReadersLeaveNothingBehind(t *testing.T) {
+	b := bustest.New(t)
+	publish(t, b, 400, 100)
+	for what, read := range map[string]func(each func()) error{
+		"tail": func(each func()) error {
+			return b.Tail(t.Context(), bus.TailConfig{Stream: bus.StreamEvents, ToEnd: true}, func(bus.Stored) error { each(); return nil })
+		},
+		"read": func(each func()) error {
+			return b.Read(t.Context(), bus.ReadConfig{Stream: bus.StreamEvents}, func(bus.Packed) error { each(); return nil })
+		},
+	} {
+		n, first, last := 0, 0, 0
+		err := read(func() {
+			if n++; n == 10 {
+				first = runtime.NumGoroutine()
+			}
+			last = runtime.NumGoroutine()
+		})
+		if err != nil || n != 400 || last-first > 50 {
+			t.Errorf("%s: %d messages, %d goroutines at the tenth, %d at the last: %v", what, n, first, last, err)
+		}
 	}
 }
 

@@ -107,13 +107,14 @@ func (b *Bus) Read(ctx context.Context, cfg ReadConfig, fn func(Packed) error) e
 		return fmt.Errorf("read stream %s: %w", cfg.Stream, err)
 	}
 	defer cc.Stop()
+	closed := cc.Closed() // each call of it starts a goroutine that stays
 	for {
 		var m jetstream.Msg
 		select {
 		case m = <-msgs:
 		case <-ctx.Done():
 			return nil
-		case <-cc.Closed():
+		case <-closed:
 			err := errors.New("the server ended the consumption")
 			if e := failed.Load(); e != nil {
 				err = *e

@@ -78,6 +78,7 @@ func (b *Bus) Tail(ctx context.Context, cfg TailConfig, fn func(Stored) error) e
 		return fmt.Errorf("read stream %s: %w", cfg.Stream, err)
 	}
 	defer cc.Stop()
+	closed := cc.Closed() // each call of it starts a goroutine that stays
 	var c coder
 	for {
 		var m jetstream.Msg
@@ -85,7 +86,7 @@ func (b *Bus) Tail(ctx context.Context, cfg TailConfig, fn func(Stored) error) e
 		case m = <-msgs:
 		case <-ctx.Done():
 			return nil
-		case <-cc.Closed():
+		case <-closed:
 			err := errors.New("the server ended the consumption")
 			if e := last.Load(); e != nil {
 				err = *e
