@@ -32,7 +32,14 @@ type sets []string
 func (s *sets) String() string     { return fmt.Sprint(*s) }
 func (s *sets) Set(v string) error { *s = append(*s, v); return nil }
 
-func main() { os.Exit(run(os.Args[1:])) }
+// garbagePercent lets the heap grow to three times of what is used before garbage is collected. More would be felt where the
+// windows of correlation are large.
+const garbagePercent = 200
+
+func main() {
+	daemon.CollectGarbageAt(garbagePercent)
+	os.Exit(run(os.Args[1:]))
+}
 
 func run(args []string) int {
 	s := settings{nats: bus.DefaultConfig(), evaluator: evaluator.DefaultConfig(), admin: daemon.DefaultAdminConfig(), log: daemon.DefaultLogConfig()}

@@ -6,7 +6,6 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"runtime/debug"
 
 	"github.com/gyre-sec/gyre/bus"
 	"github.com/gyre-sec/gyre/daemon"
@@ -14,14 +13,12 @@ import (
 	"github.com/gyre-sec/gyre/sink/clickhouse"
 )
 
-// garbagePercent lets the heap grow to five times of what is used before garbage is collected, unless GOGC says otherwise: a third
+// garbagePercent lets the heap grow to five times of what is used before garbage is collected: a third
 // of the CPU per alert at full speed (BenchmarkStore of package sink), for some 100 MiB.
 const garbagePercent = 400
 
 func main() {
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(garbagePercent)
-	}
+	daemon.CollectGarbageAt(garbagePercent)
 	os.Exit(run())
 }
 
