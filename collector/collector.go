@@ -18,6 +18,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime/debug"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -145,7 +146,10 @@ func (c *Collector) Run(ctx context.Context) error {
 		if r, ok := c.src.(interface{ Report() probe.Report }); ok && len(r.Report().Missing) > 0 {
 			c.log.Warn("this kernel does not show some calls", "missing", strings.Join(r.Report().Missing, " "))
 		}
+		// What loading the programs and the first look at all processes took is not needed again.
+		free := time.AfterFunc(freeAfter, debug.FreeOSMemory)
 		err = c.src.Read(ctx, c.record, c.idle)
+		free.Stop()
 		c.ready.Store(false)
 	}
 	c.poll(c.now())
@@ -167,6 +171,9 @@ func (c *Collector) Run(ctx context.Context) error {
 	}
 	return errors.Join(err, perr, c.src.Close())
 }
+
+// freeAfter is how long after the start memory is given back.
+const freeAfter = time.Second
 
 // start fixes the identity of this run.
 func (c *Collector) start() error {
