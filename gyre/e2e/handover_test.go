@@ -114,7 +114,7 @@ func (s *stages) holder(stored bool, idle [2]float64) (has, other string) {
 		for i, name := range correlators {
 			if n, err := s.metric(name, "gyre_correlate_signals_total"); err == nil && n > 0 {
 				if n, err := s.metric(name, "gyre_correlate_snapshots_total"); stored && (err != nil || n <= idle[i]) {
-					return fmt.Errorf("%s has stored %v snapshots, %v before: %v", name, n, idle[i], err)
+					return fmt.Errorf("%s has stored %v snapshots, %v before: %w", name, n, idle[i], err)
 				}
 				has, other = name, correlators[1-i]
 				return nil
