@@ -379,11 +379,11 @@ func oci(t *testing.T, bundles, id, cgroup string, annotations map[string]string
 	dir := filepath.Join(bundles, id)
 	rootfs(t, filepath.Join(dir, "rootfs"))
 	spec := exec.Command(runc, "spec")
-	spec.Dir = dir
+	spec.Dir = t.TempDir() // a bundle's configuration is written once, and looked at as soon as it is there
 	if out, err := spec.CombinedOutput(); err != nil {
 		t.Fatalf("runc spec: %v\n%s", err, out)
 	}
-	raw, err := os.ReadFile(filepath.Join(dir, "config.json"))
+	raw, err := os.ReadFile(filepath.Join(spec.Dir, "config.json"))
 	if err != nil {
 		t.Fatal(err)
 	}
