@@ -234,7 +234,7 @@ func (e *Evaluator) handle(ctx context.Context, d *bus.Delivery) error {
 		switch {
 		case o.rule == "": // events to store
 		case o.priority == "":
-			e.m.signals.WithLabelValues(o.rule).Inc()
+			e.m.signals.WithLabelValues(o.rule).Add(float64(o.count))
 		default:
 			e.m.alerts.WithLabelValues(o.rule, o.priority).Inc()
 		}

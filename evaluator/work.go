@@ -48,12 +48,14 @@ type work struct {
 	folded   map[string]int // matches that a throttle made no alert of, by rule
 	err      error
 	matches  *correlate.Matches // nil if nothing is correlated
+	together []together         // signals that share a message
 	pick     *picker            // nil if no events are stored
 }
 
-// output is an alert or, without a priority, a signal or, without a rule, events to store, encoded: nothing in it shares memory with the batch.
+// output is an alert or, without a priority, signals of a rule or, without a rule, events to store, encoded: nothing in it shares memory with the batch.
 type output struct {
 	rule, priority string
+	count          int // of the signals
 	msg            bus.Message
 }
 
@@ -113,7 +115,7 @@ func (w *work) add(a alertv1.Alert) {
 		w.err = fmt.Errorf("encode alert: %w", err)
 		return
 	}
-	w.out = append(w.out, output{a.RuleID, a.Priority.String(), bus.Message{
+	w.out = append(w.out, output{rule: a.RuleID, priority: a.Priority.String(), msg: bus.Message{
 		Subject: subject.Alert(a.Priority.String(), a.RuleID, a.Node), ID: a.ID.String(), Data: data,
 	}})
 }

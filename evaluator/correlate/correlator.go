@@ -312,13 +312,15 @@ func (c *Correlator) take(m bus.Stored) {
 		return
 	}
 	p.seen = m.Seq
-	s, err := UnmarshalSignal(m.Data)
+	signals, err := SplitSignals(m.Data)
 	if err != nil {
 		c.m.bad.Inc()
 		c.bury(m, err)
 		return
 	}
-	p.engine.Add(s, m.Time.UnixNano(), c.raise)
+	for _, s := range signals {
+		p.engine.Add(s, m.Time.UnixNano(), c.raise)
+	}
 }
 
 // bury dead-letters what is no signal.

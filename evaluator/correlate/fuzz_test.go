@@ -82,3 +82,30 @@ func FuzzRestore(f *testing.F) {
 		e.Finish(none)
 	})
 }
+
+// TestSignalsTogether: signals that share a message come out as they went in; one alone is the message.
+func TestSignalsTogether(t *testing.T) {
+	var all [][]byte
+	var want []*Signal
+	for i := range int64(5) {
+		s := sig("three", "event", "k", 1, uint64(i), "v")
+		data, err := s.Marshal()
+		if err != nil {
+			t.Fatal(err)
+		}
+		all, want = append(all, data), append(want, s)
+		got, err := SplitSignals(JoinSignals(all))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d := cmp.Diff(want, got); d != "" {
+			t.Errorf("%d signals (-want +got):\n%s", i+1, d)
+		}
+	}
+	message := JoinSignals(all)
+	for n := range message {
+		if got, err := SplitSignals(message[:n]); err == nil {
+			t.Fatalf("%d signals of a message cut at byte %d", len(got), n)
+		}
+	}
+}

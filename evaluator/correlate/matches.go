@@ -55,6 +55,8 @@ type Match struct {
 	ID     string
 	Step   *ruleset.Step
 	Signal *Signal
+	// Shared says that other evaluators may make a signal of the same ID, of another event.
+	Shared bool
 }
 
 // NewMatches returns an empty collection; those that share every signal an interval once.
@@ -84,6 +86,7 @@ func (x *Matches) Add(s *ruleset.Step, v *field.View) {
 	c := s.Of
 	b, e := v.Current()
 	id := c.Rule.ID + "/" + s.Name + "/" + b.Node + "/" + b.BootID + "/" + strconv.FormatUint(e.Seq, 10)
+	shared := false
 	switch {
 	case c.Kind == rule.KindRate && s.Index >= 0:
 		k := c.Rule.ID + "\x00" + strings.Join(key, "\x00")
@@ -93,6 +96,7 @@ func (x *Matches) Add(s *ruleset.Step, v *field.View) {
 		}
 		x.rates[k] = len(x.List)
 	case s.Every > 0:
+		shared = true
 		h := hashKey(c.Rule.ID+"/"+s.Name, key)
 		at := e.Time / int64(s.Every)
 		if !x.every.first(h, at, hashKey(id, nil)) {
@@ -100,7 +104,7 @@ func (x *Matches) Add(s *ruleset.Step, v *field.View) {
 		}
 		id = "every/" + c.Rule.ID + "/" + s.Name + "/" + strconv.FormatUint(h, 16) + "/" + strconv.FormatInt(at, 10)
 	}
-	x.List = append(x.List, Match{id, s, newSignal(s, key, v)})
+	x.List = append(x.List, Match{id, s, newSignal(s, key, v), shared})
 }
 
 // sameWindow tells whether two times are counted together.

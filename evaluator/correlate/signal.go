@@ -10,8 +10,11 @@ import (
 	"github.com/gyre-sec/gyre/schemas/wire"
 )
 
-// signalVersion is the major version of a signal's wire form.
-const signalVersion = 1
+// signalVersion is the major version of a signal's wire form, signalsVersion that of several in one message.
+const (
+	signalVersion  = 1
+	signalsVersion = 2
+)
 
 // ErrVersion is returned for a signal or snapshot of a newer major version than this program reads.
 var ErrVersion = errors.New("of a newer wire version")
@@ -19,6 +22,8 @@ var ErrVersion = errors.New("of a newer wire version")
 const (
 	maxKeyParts = 32
 	maxFields   = 256
+	// maxTogether is how many signals a reader takes from one message.
+	maxTogether = 1 << 12
 )
 
 // Signal is a match of one step of a correlation rule, as it travels on the SIGNALS stream.
@@ -93,4 +98,45 @@ func UnmarshalSignal(data []byte) (*Signal, error) {
 		return nil, fmt.Errorf("decode signal: %w", err)
 	}
 	return s, nil
+}
+
+// JoinSignals makes one message of signals of one partition, each as [Signal.Marshal] wrote it: [version, signal(bin), ...]; one alone stays as it is.
+func JoinSignals(list [][]byte) []byte {
+	if len(list) == 1 {
+		return list[0]
+	}
+	e := wire.NewEncoder()
+	e.Array(1 + len(list))
+	e.Int(signalsVersion)
+	for _, s := range list {
+		e.Bytes(s)
+	}
+	return e.Data()
+}
+
+// SplitSignals reads the signals of a message, in order. Errors are permanent, and leave none.
+func SplitSignals(data []byte) ([]*Signal, error) {
+	d := wire.NewDecoder()
+	d.Reset(data)
+	n := d.Array("signals", maxTogether+1)
+	if v := d.Int(); d.Err() != nil || v != signalsVersion {
+		s, err := UnmarshalSignal(data)
+		if err != nil {
+			return nil, err
+		}
+		return []*Signal{s}, nil
+	}
+	out := make([]*Signal, 0, n-1)
+	for range n - 1 {
+		raw := d.Bytes()
+		if d.Err() != nil {
+			return nil, d.Err()
+		}
+		s, err := UnmarshalSignal(raw)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, s)
+	}
+	return out, nil
 }
