@@ -11,6 +11,7 @@ import (
 	"time"
 
 	ch "github.com/ClickHouse/clickhouse-go/v2"
+	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 	"github.com/google/uuid"
 
 	"github.com/gyre-sec/gyre/schemas/alertv1"
@@ -19,11 +20,8 @@ import (
 const alertColumns = "id, time, rule_id, rule, priority, source, node, output, tags, mitre, ruleset, pid, process, exe, cmdline, cwd, exec_id, uid, user, login_uid, login_user, " +
 	"container_id, container_name, image, k8s_ns, k8s_pod, event_type, event_seq, boot_id, fields, lineage"
 
-// insertTime bounds an insert on the server; insertWait is how long the answer is waited for.
-const (
-	insertTime = 60 * time.Second
-	insertWait = 90 * time.Second
-)
+// insertWait is how long the answer to an insert of alerts is waited for.
+const insertWait = 90 * time.Second
 
 // InsertAlerts stores alerts in one insert. It may be repeated, in this or another
 // grouping: ids that are stored already change nothing that readers see.
@@ -33,30 +31,19 @@ func (s *Store) InsertAlerts(ctx context.Context, alerts []alertv1.Alert) error 
 	}
 	ctx, cancel := context.WithTimeout(ctx, insertWait)
 	defer cancel()
-	if err := s.insertRows(ctx, alerts); err != nil {
-		return fmt.Errorf("insert %d alerts: %w", len(alerts), err)
-	}
-	return s.insertEvents(ctx, alerts)
-}
-
-// insertSettings of an insert that may be repeated. Rows of one id within an insert are left to the view and to merges: the server would
-// sort and compare them before it answers, which costs more than all the rest of the insert.
-func insertSettings(alerts []alertv1.Alert) ch.Settings {
-	return ch.Settings{"async_insert": 0, "insert_deduplication_token": token(alerts), "max_execution_time": int(insertTime / time.Second), "optimize_on_insert": 0}
-}
-
-func (s *Store) insertRows(ctx context.Context, alerts []alertv1.Alert) error {
-	batch, err := s.conn.PrepareBatch(ch.Context(ctx, ch.WithSettings(insertSettings(alerts))), "INSERT INTO alerts_raw ("+alertColumns+")")
+	// Rows of one id within an insert are left to the view and to merges: the server would sort and compare them before it answers, which
+	// costs more than all the rest of the insert.
+	settings := ch.Settings{"insert_deduplication_token": token(alerts), "optimize_on_insert": 0}
+	err := s.insert(ctx, "alerts", "alerts_raw ("+alertColumns+")", len(alerts), settings, func(b driver.Batch, i int) error {
+		if err := b.Append(row(&alerts[i])...); err != nil {
+			return fmt.Errorf("insert alert %s: %w", alerts[i].ID, err)
+		}
+		return nil
+	})
 	if err != nil {
 		return err
 	}
-	for i := range alerts {
-		if err := batch.Append(row(&alerts[i])...); err != nil {
-			_ = batch.Abort()
-			return fmt.Errorf("alert %s: %w", alerts[i].ID, err)
-		}
-	}
-	return batch.Send()
+	return s.insertEvents(ctx, alerts)
 }
 
 // token is the same for the same alerts in the same order.

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"time"
 
-	ch "github.com/ClickHouse/clickhouse-go/v2"
+	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 )
 
 // EventBatch is a row of the table of event batches: stored events with all that rules can ask of them, as evaluators picked them.
@@ -20,25 +20,14 @@ type EventBatch struct {
 
 // StoreBatches stores batches in one insert. It may be repeated, in this or another grouping: readers see one of each.
 func (s *Store) StoreBatches(ctx context.Context, batches []EventBatch) error {
-	if len(batches) == 0 {
-		return nil
-	}
-	ctx = ch.Context(ctx, ch.WithSettings(ch.Settings{"async_insert": 0, "max_execution_time": 60, "max_partitions_per_insert_block": 0}))
-	insert, err := s.conn.PrepareBatch(ctx, "INSERT INTO event_batches (time, node, boot_id, source, first_seq, last_seq, events, bytes, batch)")
-	if err != nil {
-		return fmt.Errorf("prepare insert of %d batches of events: %w", len(batches), err)
-	}
-	for i := range batches {
+	const into = "event_batches (time, node, boot_id, source, first_seq, last_seq, events, bytes, batch)"
+	return s.insert(ctx, "batches of events", into, len(batches), anyDays(), func(x driver.Batch, i int) error {
 		b := &batches[i]
-		if err := insert.Append(b.Time, b.Node, b.BootID, b.Source, b.FirstSeq, b.LastSeq, b.Events, uint32(len(b.Data)), b.Data); err != nil {
-			_ = insert.Abort()
+		if err := x.Append(b.Time, b.Node, b.BootID, b.Source, b.FirstSeq, b.LastSeq, b.Events, uint32(len(b.Data)), b.Data); err != nil {
 			return fmt.Errorf("insert batch of event %d of boot %s of %s: %w", b.FirstSeq, b.BootID, b.Node, err)
 		}
-	}
-	if err := insert.Send(); err != nil {
-		return fmt.Errorf("insert %d batches of events: %w", len(batches), err)
-	}
-	return nil
+		return nil
+	})
 }
 
 // BatchRange says which batches are read: those whose first event happened from From (inclusive) to To (exclusive).

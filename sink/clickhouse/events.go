@@ -6,6 +6,7 @@ import (
 	"time"
 
 	ch "github.com/ClickHouse/clickhouse-go/v2"
+	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 	"github.com/google/uuid"
 
 	"github.com/gyre-sec/gyre/schemas/alertv1"
@@ -15,32 +16,29 @@ const eventColumns = "alert_id, alert_time, idx, rule_id, step, time, node, boot
 
 // insertEvents stores the events behind alerts of correlation rules. It may be repeated, as [Store.InsertAlerts].
 func (s *Store) insertEvents(ctx context.Context, alerts []alertv1.Alert) error {
-	n := 0
+	type event struct {
+		of    *alertv1.Alert
+		index int
+	}
+	var all []event
 	for i := range alerts {
-		n += len(alerts[i].Events)
-	}
-	if n == 0 {
-		return nil
-	}
-	ctx = ch.Context(ctx, ch.WithSettings(ch.Settings{"async_insert": 0, "insert_deduplication_token": "events" + token(alerts), "max_execution_time": 60}))
-	batch, err := s.conn.PrepareBatch(ctx, "INSERT INTO alert_events_raw ("+eventColumns+")")
-	if err != nil {
-		return fmt.Errorf("prepare insert of %d events of alerts: %w", n, err)
-	}
-	for i := range alerts {
-		a := &alerts[i]
-		for j, x := range a.Events {
-			err := batch.Append(uuid.UUID(a.ID), a.When(), uint16(j), a.RuleID, x.Step, time.Unix(0, x.Time).UTC(), x.Node, x.BootID, x.Seq, x.Kind, x.ExecID, x.PID, x.Process, x.Cmdline, x.Detail)
-			if err != nil {
-				_ = batch.Abort()
-				return fmt.Errorf("insert events of alert %s: %w", a.ID, err)
-			}
+		for j := range alerts[i].Events {
+			all = append(all, event{&alerts[i], j})
 		}
 	}
-	if err := batch.Send(); err != nil {
-		return fmt.Errorf("insert %d events of alerts: %w", n, err)
+	if all == nil {
+		return nil
 	}
-	return nil
+	settings := ch.Settings{"insert_deduplication_token": "events" + token(alerts)}
+	return s.insert(ctx, "events of alerts", "alert_events_raw ("+eventColumns+")", len(all), settings, func(b driver.Batch, i int) error {
+		a, j := all[i].of, all[i].index
+		x := &a.Events[j]
+		err := b.Append(uuid.UUID(a.ID), a.When(), uint16(j), a.RuleID, x.Step, time.Unix(0, x.Time).UTC(), x.Node, x.BootID, x.Seq, x.Kind, x.ExecID, x.PID, x.Process, x.Cmdline, x.Detail)
+		if err != nil {
+			return fmt.Errorf("insert events of alert %s: %w", a.ID, err)
+		}
+		return nil
+	})
 }
 
 // readEvents reads the events behind an alert.

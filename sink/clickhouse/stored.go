@@ -6,6 +6,7 @@ import (
 	"time"
 
 	ch "github.com/ClickHouse/clickhouse-go/v2"
+	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 )
 
 // Event is a row of the table of events: the event (Node, BootID, Seq).
@@ -38,29 +39,20 @@ const storedColumns = "time, node, boot_id, seq, event_type, source, pid, tid, p
 // StoreEvents stores events in one insert. It may be repeated, in this or another grouping: events that are stored already change
 // nothing that readers of the view events see.
 func (s *Store) StoreEvents(ctx context.Context, events []Event) error {
-	if len(events) == 0 {
-		return nil
-	}
-	ctx = ch.Context(ctx, ch.WithSettings(ch.Settings{"async_insert": 0, "max_execution_time": 60, "max_partitions_per_insert_block": 0}))
-	batch, err := s.conn.PrepareBatch(ctx, "INSERT INTO events_raw ("+storedColumns+")")
-	if err != nil {
-		return fmt.Errorf("prepare insert of %d events: %w", len(events), err)
-	}
-	for i := range events {
+	return s.insert(ctx, "events", "events_raw ("+storedColumns+")", len(events), anyDays(), func(b driver.Batch, i int) error {
 		e := &events[i]
 		fields := e.Fields
 		if fields == nil {
 			fields = map[string]string{}
 		}
-		err := batch.Append(e.Time, e.Node, e.BootID, e.Seq, e.Type, e.Source, e.PID, e.TID, e.Process, e.Exe, e.Cmdline, e.ExecID, e.PPID, e.Parent, e.ParentExecID, e.UID, e.User,
+		err := b.Append(e.Time, e.Node, e.BootID, e.Seq, e.Type, e.Source, e.PID, e.TID, e.Process, e.Exe, e.Cmdline, e.ExecID, e.PPID, e.Parent, e.ParentExecID, e.UID, e.User,
 			e.ContainerID, e.ContainerName, e.Image, e.K8sNamespace, e.K8sPod, e.Path, e.Proto, e.LocalIP, e.LocalPort, e.RemoteIP, e.RemotePort, e.Result, e.Errno, fields)
 		if err != nil {
-			_ = batch.Abort()
 			return fmt.Errorf("insert event %d of boot %s of %s: %w", e.Seq, e.BootID, e.Node, err)
 		}
-	}
-	if err := batch.Send(); err != nil {
-		return fmt.Errorf("insert %d events: %w", len(events), err)
-	}
-	return nil
+		return nil
+	})
 }
+
+// anyDays are the settings of inserts of events, which may be of many days: each is a partition.
+func anyDays() ch.Settings { return ch.Settings{"max_partitions_per_insert_block": 0} }
