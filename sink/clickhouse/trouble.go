@@ -143,8 +143,6 @@ func Diagnose(err error) Trouble {
 	switch {
 	case err == nil:
 		return Trouble{State: StateOK}
-	case errors.Is(err, errRow):
-		return Trouble{State: StateFailing, Remedy: remedyRow, Row: true, Split: true}
 	case errors.As(err, &e):
 		return ofServer(e.Code, e.Message)
 	case errors.Is(err, ErrSchema), errors.Is(err, embedded.ErrTooOld):
@@ -174,6 +172,3 @@ func ofServer(code int32, text string) Trouble {
 	t.Code = code
 	return t
 }
-
-// errRow marks what this program says about a row that no table of ours can hold.
-var errRow = errors.New("row cannot be stored")
