@@ -19,7 +19,8 @@ const (
 // together are signals for one message, and what its id is made of.
 type together struct {
 	rule, subject string
-	ids, data     [][]byte
+	ids           []string
+	data          [][]byte
 	size          int
 }
 
@@ -49,7 +50,7 @@ func (w *work) publishSignals() {
 			continue
 		}
 		t := w.group(rule, subject, len(data))
-		t.ids, t.data, t.size = append(t.ids, []byte(x.ID)), append(t.data, data), t.size+len(data)
+		t.ids, t.data, t.size = append(t.ids, x.ID), append(t.data, data), t.size+len(data)
 	}
 	for i := range w.together {
 		t := &w.together[i]
@@ -76,14 +77,13 @@ func (w *work) group(rule, subject string, size int) *together {
 
 // id is the same for the same signals: the stream drops them if the batch is evaluated again.
 func (t *together) id() string {
-	first := string(t.ids[0])
 	if len(t.ids) == 1 {
-		return first
+		return t.ids[0]
 	}
 	h := fnv.New64a()
 	for _, id := range t.ids {
-		h.Write(id)
+		h.Write([]byte(id))
 		h.Write([]byte{0})
 	}
-	return first + "/" + strconv.Itoa(len(t.ids)) + "/" + strconv.FormatUint(h.Sum64(), 16)
+	return t.ids[0] + "/" + strconv.Itoa(len(t.ids)) + "/" + strconv.FormatUint(h.Sum64(), 16)
 }
