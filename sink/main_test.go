@@ -1,7 +1,6 @@
 package sink
 
 import (
-	"context"
 	"errors"
 	"io"
 	"net"
@@ -10,9 +9,9 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/gyre-sec/gyre/bus/bustest"
 	"github.com/gyre-sec/gyre/daemon"
 	"github.com/gyre-sec/gyre/sink/clickhouse"
+	"github.com/gyre-sec/gyre/sink/clickhouse/chtest"
 	"github.com/gyre-sec/gyre/sink/clickhouse/embedded"
 )
 
@@ -31,18 +30,7 @@ func startClickHouse(t testing.TB) (*embedded.Server, *clickhouse.Store, *gate) 
 
 func startClickHouseIn(t testing.TB, dir string) (*embedded.Server, *clickhouse.Store, *gate) {
 	t.Helper()
-	if _, err := embedded.Fetch(t.Context(), bustest.Log()); err != nil {
-		t.Fatalf("fetch ClickHouse: %v", err)
-	}
-	srv, err := embedded.Start(t.Context(), embedded.Config{Dir: dir}, bustest.Log())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := srv.Stop(context.Background()); err != nil {
-			t.Error(err)
-		}
-	})
+	srv := chtest.Server(t, dir)
 	u, err := url.Parse(srv.DSN())
 	if err != nil {
 		t.Fatal(err)

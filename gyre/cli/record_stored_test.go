@@ -16,21 +16,13 @@ import (
 	"github.com/gyre-sec/gyre/schemas/eventv1/eventtest"
 	"github.com/gyre-sec/gyre/sink"
 	"github.com/gyre-sec/gyre/sink/clickhouse"
-	"github.com/gyre-sec/gyre/sink/clickhouse/embedded"
+	"github.com/gyre-sec/gyre/sink/clickhouse/chtest"
 )
 
 // TestRecordStored records what ClickHouse holds when the stream holds nothing any more; its replay gives the live alerts, to the last byte.
 func TestRecordStored(t *testing.T) {
 	p := newPastStoring(t, `evt.type in ["unlinkat", "connect"]`)
-	srv, err := embedded.Start(t.Context(), embedded.Config{Dir: t.TempDir()}, discard())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := srv.Stop(context.Background()); err != nil {
-			t.Error(err)
-		}
-	})
+	srv := chtest.Server(t, "")
 	cfg := clickhouse.DefaultConfig()
 	cfg.DSN, cfg.Retention, cfg.RetentionEvents = daemon.NewSecret(srv.DSN()), 0, 0 // the events are old
 	store, err := clickhouse.Open(t.Context(), cfg)

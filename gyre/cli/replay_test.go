@@ -22,6 +22,7 @@ import (
 	"github.com/gyre-sec/gyre/schemas/eventv1"
 	"github.com/gyre-sec/gyre/schemas/eventv1/eventtest"
 	"github.com/gyre-sec/gyre/schemas/subject"
+	"github.com/gyre-sec/gyre/sink/clickhouse/chtest"
 	"github.com/gyre-sec/gyre/sink/clickhouse/embedded"
 )
 
@@ -406,18 +407,7 @@ func TestRecordLive(t *testing.T) {
 // TestReplayStore stores alerts of a replay apart from live ones, and deletes them.
 func TestReplayStore(t *testing.T) {
 	p := newPast(t)
-	if _, err := embedded.Fetch(t.Context(), discard()); err != nil {
-		t.Fatalf("fetch ClickHouse: %v", err)
-	}
-	srv, err := embedded.Start(t.Context(), embedded.Config{Dir: t.TempDir()}, discard())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := srv.Stop(context.Background()); err != nil {
-			t.Error(err)
-		}
-	})
+	srv := chtest.Server(t, "")
 	ch := []string{"--clickhouse", srv.DSN()}
 	r := p.report(t, append(ch, "--rules", p.dir, "--diff", "builtin", "--since", "1h", "--store")...)
 	ask := func(sql string) string {

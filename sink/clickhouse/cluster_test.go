@@ -9,6 +9,7 @@ import (
 
 	"github.com/gyre-sec/gyre/daemon"
 	"github.com/gyre-sec/gyre/sink/clickhouse"
+	"github.com/gyre-sec/gyre/sink/clickhouse/chtest"
 )
 
 // TestClusterDDLParses has a real server parse every statement, for one server and for a cluster.
@@ -20,12 +21,12 @@ func TestClusterDDLParses(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, stmt := range list {
-			if err := clickhouse.ExecForTest(t.Context(), srv.DSN(), "EXPLAIN AST "+stmt); err != nil {
+			if err := chtest.Exec(t.Context(), srv.DSN(), "EXPLAIN AST "+stmt); err != nil {
 				t.Errorf("cluster %q: %v\n%s", cluster, err, stmt)
 			}
 		}
 	}
-	if err := clickhouse.ExecForTest(t.Context(), srv.DSN(), "EXPLAIN AST CREATE TABLE x ON ENGINE = Log"); err == nil {
+	if err := chtest.Exec(t.Context(), srv.DSN(), "EXPLAIN AST CREATE TABLE x ON ENGINE = Log"); err == nil {
 		t.Error("the server parses anything")
 	}
 }
@@ -180,7 +181,7 @@ DROP VIEW IF EXISTS per_hour;
 	}
 	srv := server(t)
 	for _, stmt := range list {
-		if err := clickhouse.ExecForTest(t.Context(), srv.DSN(), "EXPLAIN AST "+stmt); err != nil {
+		if err := chtest.Exec(t.Context(), srv.DSN(), "EXPLAIN AST "+stmt); err != nil {
 			t.Errorf("%v\n%s", err, stmt)
 		}
 	}

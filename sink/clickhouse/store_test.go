@@ -2,11 +2,9 @@ package clickhouse_test
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"os"
 	"strings"
 	"syscall"
@@ -18,6 +16,7 @@ import (
 	"github.com/gyre-sec/gyre/daemon"
 	"github.com/gyre-sec/gyre/schemas/alertv1"
 	"github.com/gyre-sec/gyre/sink/clickhouse"
+	"github.com/gyre-sec/gyre/sink/clickhouse/chtest"
 	"github.com/gyre-sec/gyre/sink/clickhouse/embedded"
 )
 
@@ -28,23 +27,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-func server(t testing.TB) *embedded.Server {
-	t.Helper()
-	log := slog.New(slog.DiscardHandler)
-	if _, err := embedded.Fetch(t.Context(), log); err != nil {
-		t.Fatalf("fetch ClickHouse: %v", err)
-	}
-	s, err := embedded.Start(t.Context(), embedded.Config{Dir: t.TempDir()}, log)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := s.Stop(context.Background()); err != nil {
-			t.Error(err)
-		}
-	})
-	return s
-}
+func server(t testing.TB) *embedded.Server { t.Helper(); return chtest.Server(t, "") }
 
 func open(t testing.TB, srv *embedded.Server) *clickhouse.Store {
 	t.Helper()
@@ -152,7 +135,7 @@ func TestMigrationsAreGuarded(t *testing.T) {
 // exec runs a statement that Query refuses, through a Store of its own.
 func exec(t *testing.T, srv *embedded.Server, sql string) {
 	t.Helper()
-	if err := clickhouse.ExecForTest(t.Context(), srv.DSN(), sql); err != nil {
+	if err := chtest.Exec(t.Context(), srv.DSN(), sql); err != nil {
 		t.Fatal(err)
 	}
 }

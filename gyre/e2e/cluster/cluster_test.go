@@ -25,6 +25,7 @@ import (
 	"github.com/gyre-sec/gyre/schemas/subject"
 	"github.com/gyre-sec/gyre/sink"
 	"github.com/gyre-sec/gyre/sink/clickhouse"
+	"github.com/gyre-sec/gyre/sink/clickhouse/chtest"
 	"github.com/gyre-sec/gyre/sink/clickhouse/embedded"
 )
 
@@ -107,14 +108,7 @@ func TestContextReachesAlertsAndTables(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := embedded.Fetch(t.Context(), log); err != nil {
-		t.Fatal(err)
-	}
-	srv, err := embedded.Start(t.Context(), embedded.Config{Dir: t.TempDir()}, log)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = srv.Stop(context.Background()) })
+	srv := chtest.Server(t, "")
 	ccfg := clickhouse.DefaultConfig()
 	ccfg.DSN = daemon.NewSecret(srv.DSN())
 	store, err := clickhouse.Open(t.Context(), ccfg)

@@ -21,6 +21,7 @@ import (
 	"github.com/gyre-sec/gyre/schemas/subject"
 	"github.com/gyre-sec/gyre/sink"
 	"github.com/gyre-sec/gyre/sink/clickhouse"
+	"github.com/gyre-sec/gyre/sink/clickhouse/chtest"
 	"github.com/gyre-sec/gyre/sink/clickhouse/embedded"
 )
 
@@ -33,18 +34,7 @@ func TestMain(m *testing.M) {
 
 func store(t *testing.T) *clickhouse.Store {
 	t.Helper()
-	if _, err := embedded.Fetch(t.Context(), bustest.Log()); err != nil {
-		t.Fatalf("fetch ClickHouse: %v", err)
-	}
-	srv, err := embedded.Start(t.Context(), embedded.Config{Dir: t.TempDir()}, bustest.Log())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := srv.Stop(context.Background()); err != nil {
-			t.Error(err)
-		}
-	})
+	srv := chtest.Server(t, "")
 	cfg := clickhouse.DefaultConfig()
 	cfg.DSN = daemon.NewSecret(srv.DSN())
 	s, err := clickhouse.Open(t.Context(), cfg)
