@@ -6,6 +6,8 @@ BIN := bin
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 LDFLAGS := -s -w -X github.com/gyre-sec/gyre/daemon.version=$(VERSION)
 GOTEST ?= go test
+# sudo takes the directory of Go's own installation off the path.
+export PATH := $(PATH):/usr/local/go/bin
 
 .PHONY: docs help up build test race lint fmt tidy generate check-generate fuzz bench bench-overhead kernel-test e2e deps deps-test down clean
 
